@@ -1,0 +1,55 @@
+# Everything runs in .venv, made here: no target depends on what a person installed by hand.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export PYTHONUNBUFFERED ?= 1
+
+.PHONY: help venv venv-dev demo check test test-slow test-full bench lock wire clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+venv: .venv/.installed  ## create .venv with the locked packages; does nothing when the lock has not changed
+
+venv-dev: .venv/.installed-dev
+
+.venv/.installed: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable .
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	touch $@
+
+demo: venv  ## ingest, train, publish and serve real handwritten digits, then predict over gRPC
+	$(BIN)/convoy demo configs/digits.toml
+
+check: venv-dev  ## lint, format, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_layering.py
+
+test: venv-dev  ## the test suite, under 10 minutes
+	$(BIN)/pytest -m 'not slow and not full and not gpu and not network and not docker'
+
+test-slow: venv-dev  ## crash, load and multi-process tests
+	$(BIN)/pytest -m 'slow and not full and not gpu and not network and not docker'
+
+test-full: venv-dev  ## everything: whole-zoo sweeps, containers, the simulated year
+	$(BIN)/pytest -m 'not gpu and not network'
+
+bench: venv-dev  ## every benchmark, one table each
+	set -e; for claim in benchmarks/*.py; do echo "== $$claim"; $(BIN)/python $$claim; done
+
+lock: venv-dev  ## resolve requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	    --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
+
+wire: venv-dev  ## regenerate serving/wire from its .proto
+	cd serving/wire && ../../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. *.proto
+
+clean:  ## remove what builds and tests leave; keeps data, runs and models
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
