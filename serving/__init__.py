@@ -1,0 +1,1 @@
+"""From a SavedModel directory to an answered request: store, server and client."""

@@ -1,0 +1,58 @@
+"""Whole directories that appear and disappear in one step."""
+
+import os
+import shutil
+from pathlib import Path
+
+from serving.catalog import sync_directory
+
+# No server looks at a directory whose name is no integer, so neither half-copied nor half-deleted
+# versions are ever seen. The next publish sweeps what a killed process left under these names.
+STAGE = ".stage-"
+TRASH = ".trash-"
+
+
+def copy(source: Path, staged: Path) -> None:
+    """Copy a directory tree durably and readable by every user, following symbolic links.
+
+    Modes are set, not inherited: the server in a container runs as another user than the publisher,
+    whatever umask or private temporary directory the files come from.
+    """
+    staged.mkdir()
+    for entry in sorted(source.iterdir()):
+        target = staged / entry.name
+        if entry.is_dir():
+            copy(entry, target)
+        else:
+            _copy_file(entry, target)
+    staged.chmod(0o755)
+    sync_directory(staged)
+
+
+def install(staged: Path, final: Path) -> None:
+    """Give a finished copy its final name."""
+    staged.rename(final)
+    sync_directory(final.parent)
+
+
+def remove(directory: Path) -> None:
+    """Take a directory away from its readers in one step, then delete it."""
+    trash = directory.with_name(TRASH + directory.name)
+    directory.rename(trash)
+    sync_directory(directory.parent)
+    shutil.rmtree(trash)
+
+
+def sweep(directory: Path) -> list[str]:
+    """Delete what killed processes left behind and name it. The caller holds the store's lock."""
+    litter = [path for path in directory.iterdir() if path.name.startswith((STAGE, TRASH))]
+    for path in litter:
+        shutil.rmtree(path)
+    return [path.name for path in litter]
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    target.chmod(0o644)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
