@@ -1,0 +1,165 @@
+"""NumPy arrays to and from TensorProto, without TensorFlow.
+
+Written against the fields alone, so it serves both our own wire messages and TensorFlow's.
+"""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.wire import predict_pb2
+
+Array = NDArray[Any]
+
+# dtype number -> (NumPy's type, the proto's typed field)
+_TYPES: Final[dict[int, tuple[type, str]]] = {
+    predict_pb2.DT_FLOAT: (np.float32, "float_val"),
+    predict_pb2.DT_DOUBLE: (np.float64, "double_val"),
+    predict_pb2.DT_INT32: (np.int32, "int_val"),
+    predict_pb2.DT_UINT8: (np.uint8, "int_val"),
+    predict_pb2.DT_INT16: (np.int16, "int_val"),
+    predict_pb2.DT_INT8: (np.int8, "int_val"),
+    predict_pb2.DT_STRING: (np.object_, "string_val"),
+    predict_pb2.DT_INT64: (np.int64, "int64_val"),
+    predict_pb2.DT_BOOL: (np.bool_, "bool_val"),
+    predict_pb2.DT_UINT16: (np.uint16, "int_val"),
+    predict_pb2.DT_HALF: (np.float16, "half_val"),
+    predict_pb2.DT_UINT32: (np.uint32, "uint32_val"),
+    predict_pb2.DT_UINT64: (np.uint64, "uint64_val"),
+}
+_NUMBERS: Final = {np.dtype(kind): number for number, (kind, _) in _TYPES.items()}
+
+MAX_BYTES: Final = 1 << 30  # a shape can promise what the message does not carry
+MAX_RANK: Final = 64  # NumPy's
+
+
+def number(dtype: np.dtype[Any]) -> int:
+    """TensorFlow's number of a NumPy type; text and bytes are DT_STRING. Raises ValueError."""
+    if dtype.kind in "SUO":
+        return predict_pb2.DT_STRING
+    try:
+        return _NUMBERS[dtype]
+    except KeyError:
+        known = ", ".join(sorted(str(known) for known in _NUMBERS))
+        raise ValueError(f"arrays of {dtype} cannot be sent. Known: {known}, bytes") from None
+
+
+def numpy_type(dtype: int) -> np.dtype[Any]:
+    """NumPy's type of a TensorFlow number. Raises ValueError."""
+    if dtype not in _TYPES:
+        raise ValueError(f"tensors of type number {dtype} are not supported")
+    return np.dtype(_TYPES[dtype][0])
+
+
+def fill(proto: Any, array: Array) -> None:
+    """Put an array into an empty TensorProto, numbers as raw bytes, strings as a list."""
+    _fill_header(proto, array)
+    if proto.dtype == predict_pb2.DT_STRING:
+        proto.string_val.extend(_bytes(value) for value in array.ravel())
+    else:
+        proto.tensor_content = np.ascontiguousarray(array).tobytes()
+
+
+def fill_typed(proto: Any, array: Array) -> None:
+    """Put an array into an empty TensorProto's typed field, as TensorFlow Serving answers."""
+    if array.dtype == np.float32:
+        _fill_header(proto, array)
+        proto.MergeFromString(_packed_floats(array))
+    elif array.dtype == np.float16:
+        _fill_header(proto, array)
+        proto.half_val.extend(array.ravel().view(np.uint16).tolist())
+    elif array.dtype.kind in "SUO":
+        fill(proto, array)
+    else:
+        _fill_header(proto, array)
+        getattr(proto, _TYPES[proto.dtype][1]).extend(array.ravel().tolist())
+
+
+def to_array(proto: Any) -> Array:
+    """The array of a TensorProto; read-only where it views the message's bytes.
+
+    As in TensorFlow, a typed field with fewer values than elements repeats its last one. Raises
+    ValueError when dtype, shape and values do not fit together.
+    """
+    dtype = numpy_type(proto.dtype)
+    shape = _shape(proto)
+    if math.prod(shape) * dtype.itemsize > MAX_BYTES:
+        raise ValueError(f"a tensor of shape {list(shape)} is larger than {MAX_BYTES} bytes")
+    if proto.tensor_content:
+        return _from_content(proto.tensor_content, dtype, shape)
+    return _from_values(proto, dtype, shape)
+
+
+def _fill_header(proto: Any, array: Array) -> None:
+    proto.dtype = number(array.dtype)
+    proto.tensor_shape.SetInParent()  # a scalar has a shape too
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+
+
+def _packed_floats(array: Array) -> bytes:
+    """Field float_val (5, packed) on the wire: a memory copy in place of one append a value."""
+    content = np.ascontiguousarray(array, "<f4").tobytes()
+    return b"\x2a" + _varint(len(content)) + content if content else b""
+
+
+def _varint(value: int) -> bytes:
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*groups, value])
+
+
+def _bytes(value: bytes | str) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
+def _shape(proto: Any) -> tuple[int, ...]:
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise ValueError(f"the shape of a value must be known, got {list(shape)}")
+    if len(shape) > MAX_RANK:
+        raise ValueError(f"a tensor has at most {MAX_RANK} dimensions, got {len(shape)}")
+    return shape
+
+
+def _from_content(content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    if dtype == np.object_:
+        raise ValueError("string tensors must come in string_val, not in tensor_content")
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(
+            f"{len(content)} bytes of content do not fill a {dtype} tensor of shape {list(shape)}"
+        )
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _from_values(proto: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    values = _values(proto, dtype)
+    size = math.prod(shape)
+    if len(values) > size:
+        raise ValueError(f"{len(values)} values do not fit a tensor of shape {list(shape)}")
+    if len(values) < size:
+        last = values[-1] if len(values) else _default(dtype)
+        padding = np.full(size - len(values), last, dtype)
+        values = np.concatenate([values, padding])
+    return values.reshape(shape)
+
+
+def _values(proto: Any, dtype: np.dtype[Any]) -> Array:
+    field = getattr(proto, _TYPES[proto.dtype][1])
+    if dtype == np.object_:
+        values = np.empty(len(field), np.object_)
+        values[:] = field  # element by element: np.array would look into the bytes
+        return values
+    if dtype == np.float16:
+        return np.array(field, np.int32).astype(np.uint16).view(np.float16)
+    if field and _TYPES[proto.dtype][1] == "int_val":
+        return np.array(field, np.int32).astype(dtype)  # out of range wraps, as in C++
+    return np.array(field, dtype)
+
+
+def _default(dtype: np.dtype[Any]) -> Any:
+    return b"" if dtype == np.object_ else dtype.type(0)
