@@ -188,7 +188,10 @@ class Exchanges:
         details = error.details() or ""
         kind, text = _EXPLANATIONS.get(code, (CallError, "{address} answered {code}: {details}"))
         message = text.format(
-            address=self.address, details=details, code=code, timeout=self.timeout
+            address=self.address,
+            details=details.partition("\n")[0],  # further lines name nodes of the graph
+            code=code,
+            timeout=self.timeout,
         )
         return kind(message, code, details)
 
