@@ -48,8 +48,10 @@ lock: venv-dev  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	    --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
 
-wire: venv-dev  ## regenerate serving/wire from its .proto
-	cd serving/wire && ../../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. *.proto
+wire:  ## regenerate serving/wire by the oldest protobuf generation that a client may have
+	$(PYTHON) -m venv build/wire
+	build/wire/bin/pip install --quiet grpcio-tools==1.76.0
+	build/wire/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. serving/wire/*.proto
 
 clean:  ## remove what builds and tests leave; keeps data, runs and models
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

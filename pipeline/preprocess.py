@@ -1,0 +1,87 @@
+"""From encoded bytes to what a network takes.
+
+Training and the exported signatures call these same functions.
+"""
+
+from typing import Literal
+
+import tensorflow as tf
+
+Scaling = Literal["unit", "caffe", "torch", "tf", "none"]
+
+IMAGENET_MEAN = (
+    0.485,
+    0.456,
+    0.406,
+)  # RGB in 0..1: torchvision's constants, over ImageNet's training set
+IMAGENET_STD = (0.229, 0.224, 0.225)
+CAFFE_MEAN = (
+    103.939,
+    116.779,
+    123.68,
+)  # BGR in 0..255: subtracted by the VGG authors' Caffe models
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and PIL's "L" mode
+
+
+def decode(encoded: tf.Tensor, image_size: tuple[int, int] | None, channels: int) -> tf.Tensor:
+    """Decode one JPEG, PNG, BMP or GIF (its first frame) to uint8 [H, W, channels].
+
+    Alpha is dropped; grey is repeated for 3 channels; colour becomes BT.601 luminance for 1.
+    `image_size` (H, W) None keeps the image's own size.
+    """
+    pixels = tf.io.decode_image(encoded, channels=0, expand_animations=False)
+    pixels.set_shape([None, None, None])
+    pixels = convert_channels(pixels, channels)
+    return pixels if image_size is None else resize(pixels, image_size)
+
+
+def convert_channels(pixels: tf.Tensor, channels: int) -> tf.Tensor:
+    """Convert uint8 [H, W, 1..4] (grey, grey + alpha, RGB, RGBA) to [H, W, channels]."""
+    grey = tf.shape(pixels)[-1] < 3
+    if channels == 1:
+        converted = tf.cond(grey, lambda: pixels[..., :1], lambda: _luminance(pixels[..., :3]))
+    else:
+        converted = tf.cond(
+            grey, lambda: tf.repeat(pixels[..., :1], 3, axis=-1), lambda: pixels[..., :3]
+        )
+    return tf.ensure_shape(converted, [None, None, channels])
+
+
+def resize(pixels: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """Resize uint8 [H.
+
+    W, C] bilinearly, with antialiasing when it shrinks, and round back to uint8.
+    """
+    resized = tf.image.resize(pixels, image_size, antialias=True)
+    return tf.cast(tf.round(resized), tf.uint8)  # linear weights sum to 1: no value leaves 0..255
+
+
+def scale(images: tf.Tensor, scaling: Scaling) -> tf.Tensor:
+    """Scale 0..255 [..., C] to the float32 range that a network's weights expect.
+
+    unit: 0..1. tf: -1..1. torch: 0..1, then ImageNet's mean and deviation. caffe: BGR less
+    ImageNet's mean, 0..255 wide. none: 0..255. One channel uses the mean over the colours'
+    statistics.
+    """
+    pixels = tf.cast(images, tf.float32)
+    if scaling == "unit":
+        return pixels / 255.0
+    if scaling == "tf":
+        return pixels / 127.5 - 1.0
+    if scaling == "torch":
+        return (pixels / 255.0 - _statistic(IMAGENET_MEAN, images)) / _statistic(
+            IMAGENET_STD, images
+        )
+    if scaling == "caffe":
+        return tf.reverse(pixels, [-1]) - _statistic(CAFFE_MEAN, images)
+    return pixels
+
+
+def _statistic(values: tuple[float, ...], images: tf.Tensor) -> tf.Tensor:
+    per_channel = values if images.shape[-1] == 3 else (sum(values) / len(values),)
+    return tf.constant(per_channel, tf.float32)
+
+
+def _luminance(pixels: tf.Tensor) -> tf.Tensor:
+    weighted = tf.tensordot(tf.cast(pixels, tf.float32), tf.constant(LUMINANCE), 1)[..., None]
+    return tf.cast(tf.round(weighted), tf.uint8)

@@ -1,0 +1,46 @@
+"""Sources whose examples are NumPy arrays in memory."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from pipeline.sources.source import Examples, Source
+
+Columns = Mapping[str, np.ndarray]  # feature name -> one row per example
+
+
+def stratified(
+    name: str, features: Mapping[str, Any], columns: Columns, labels: np.ndarray, test_share: float
+) -> Source:
+    """Split arrays into train and test with the same share of every class, always the same way."""
+    rows = np.arange(len(labels))
+    train, test = train_test_split(rows, test_size=test_share, stratify=labels, random_state=0)
+    columns = {**columns, "label": labels}
+    splits = {"train": rows_of(columns, np.sort(train)), "test": rows_of(columns, np.sort(test))}
+    return Source(name, digest_of(columns), features, splits)
+
+
+def rows_of(columns: Columns, rows: np.ndarray) -> Examples:
+    """Give a generator function over the chosen rows."""
+
+    def examples() -> Iterator[tuple[str, dict[str, Any]]]:
+        for row in rows:
+            yield str(row), {name: _plain(column[row]) for name, column in columns.items()}
+
+    return examples
+
+
+def digest_of(columns: Columns) -> str:
+    """Give the sha256 over names, shapes, types and bytes."""
+    digest = hashlib.sha256()
+    for name, column in sorted(columns.items()):
+        digest.update(f"{name} {column.shape} {column.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, np.ndarray) else value.item()

@@ -1,0 +1,88 @@
+"""IDX files, the format of MNIST (LeCun, "The MNIST database") and Fashion-MNIST."""
+
+import gzip
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from pipeline.sources.arrays import digest_of, rows_of
+from pipeline.sources.source import Source
+
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+UNSIGNED_BYTE = 8
+
+
+def idx(place: str) -> Source:
+    """Read MNIST's four files from a directory. The format has no class names: classes are called
+    by number.
+
+    Raises ValueError when a file is missing, damaged, or does not match its partner.
+    """
+    folder = Path(place)
+    splits = {split: _read_split(folder, *names) for split, names in FILES.items()}
+    num_classes = 1 + max(int(labels.max()) for _, labels in splits.values())
+    columns = {
+        split: {"image": images[..., None], "label": labels}
+        for split, (images, labels) in splits.items()
+    }
+    features: dict[str, Any] = {
+        "image": tfds.features.Image(
+            shape=columns["train"]["image"].shape[1:], encoding_format="png"
+        ),
+        "label": tfds.features.ClassLabel(names=[str(number) for number in range(num_classes)]),
+    }
+    content = {
+        f"{split}/{name}": column
+        for split, part in columns.items()
+        for name, column in part.items()
+    }
+    generators = {
+        split: rows_of(part, np.arange(len(part["label"]))) for split, part in columns.items()
+    }
+    return Source("idx", digest_of(content), features, generators)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read one IDX file of unsigned bytes.
+
+    Plain or gzip-compressed, as a uint8 array of its own shape.
+    """
+    raw = path.read_bytes()
+    data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTE:
+        raise ValueError(
+            f"{path} is no IDX file of unsigned bytes: it starts with {data[:4].hex()}, not 000008"
+        )
+    dimensions = data[3]
+    start = 4 + 4 * dimensions
+    shape = tuple(int(size) for size in np.frombuffer(data[4:start], dtype=">u4"))
+    if len(shape) != dimensions or len(data) - start != math.prod(shape):
+        raise ValueError(
+            f"{path} is damaged: it says {shape} and holds {len(data) - start:,} bytes"
+        )
+    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
+
+
+def _read_split(folder: Path, images_name: str, labels_name: str) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = read_idx(_find(folder, images_name)), read_idx(_find(folder, labels_name))
+    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or not len(labels):
+        raise ValueError(
+            f"{folder}: {images_name} has shape {images.shape} and {labels_name} {labels.shape}; "
+            "expected [N, H, W] images and N labels, N >= 1"
+        )
+    return images, labels
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise ValueError(
+        f"source idx: there is no {name} or {name}.gz in {folder}; its four files are needed"
+    )
