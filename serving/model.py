@@ -4,7 +4,7 @@ import logging
 import threading
 
 from serving.errors import RequestError
-from serving.settings import ModelSettings
+from serving.model_settings import ModelSettings
 from serving.version import Loader, Retries, State, Version, not_found
 
 log = logging.getLogger(__name__)
@@ -44,10 +44,9 @@ class Model:
         with self._lock:
             return sorted(self._versions.values(), key=lambda version: -version.number)
 
-    def ready(self) -> bool:
-        """Whether every version that should be served is."""
-        wanted = self._wanted()
-        return bool(wanted) and all(version.state is State.AVAILABLE for version in wanted)
+    def missing(self) -> list[Version]:
+        """The versions that should be served and are not."""
+        return [version for version in self._wanted() if version.state is not State.AVAILABLE]
 
     def refresh(self, loader: Loader, retries: Retries) -> None:
         """Load what is wanted and missing, move the labels, then unload what is no longer wanted.

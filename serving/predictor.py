@@ -1,13 +1,21 @@
 """From a request's model, signature and arrays to the answer, whatever the protocol."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tensorflow.core.example.example_pb2 import Example
+
+from serving import pixels
 from serving.errors import RequestError
+from serving.observation import Observation, Observer
 from serving.registry import Registry
+from serving.settings import Limits
+from serving.signature import Signature
 from serving.tensors import Array
 
 DEFAULT_SIGNATURE = "serving_default"
+EXAMPLES = "examples"  # the input of a signature that takes serialized tf.Examples
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,8 @@ class Query:
     signature: str = DEFAULT_SIGNATURE
     outputs: Sequence[str] = ()  # none: all of them
     deadline: float | None = None
+    api: str = "predict"
+    entrypoint: str = "GRPC"
 
 
 @dataclass(frozen=True)
@@ -30,24 +40,107 @@ class Result:
     version: int
 
 
-class Predictor:
-    """Runs requests on the registry's models."""
+@dataclass
+class _Trace:
+    """What became known of a request on its way."""
 
-    def __init__(self, registry: Registry) -> None:
+    version: int | None = None
+    signature: str = ""
+    outputs: Mapping[str, Array] | None = None
+
+
+class Predictor:
+    """Runs requests on the registry's models within limits, and tells the observers."""
+
+    def __init__(
+        self, registry: Registry, limits: Limits | None = None, observers: Sequence[Observer] = ()
+    ) -> None:
         self.registry = registry
+        self._limits = limits or Limits()
+        self._observers = tuple(observers)
 
     def predict(self, query: Query, inputs: Mapping[str, Array]) -> Result:
         """Check and compute. Raises RequestError."""
+        started = time.perf_counter()
+        trace = _Trace()
+        status = "INTERNAL"
+        try:
+            result = self._predict(query, inputs, trace)
+            status = "OK"
+            return result
+        except RequestError as error:
+            status = error.code
+            raise
+        finally:
+            self._tell(query, inputs, trace, status, time.perf_counter() - started)
+
+    def signature(self, query: Query) -> Signature:
+        """The signature that a query means. Raises RequestError."""
+        with self.registry.use(query.model, query.version, query.label) as (_, servable):
+            return _signature(query, servable.signatures)
+
+    def _predict(self, query: Query, inputs: Mapping[str, Array], trace: _Trace) -> Result:
         with self.registry.use(query.model, query.version, query.label) as (version, servable):
-            signature = servable.signatures.get(query.signature)
-            if signature is None:
-                raise RequestError(
-                    "FAILED_PRECONDITION",
-                    f'Serving signature key "{query.signature}" not found.',
-                )
+            trace.version = version.number
+            signature = _signature(query, servable.signatures)
+            trace.signature = query.signature
             signature.check(inputs)
             signature.check_outputs(query.outputs)
-            outputs = servable.predict(query.signature, inputs, query.deadline)
-        if query.outputs:
-            outputs = {name: outputs[name] for name in query.outputs}
-        return Result(outputs, version.number)
+            self._check_size(inputs)
+            trace.outputs = servable.predict(query.signature, inputs, query.deadline)
+        wanted = query.outputs or trace.outputs
+        return Result({name: trace.outputs[name] for name in wanted}, version.number)
+
+    def _check_size(self, inputs: Mapping[str, Array]) -> None:
+        for name, array in inputs.items():
+            if array.ndim and len(array) > self._limits.rows:
+                raise RequestError(
+                    "INVALID_ARGUMENT",
+                    f"input {name} has {len(array)} rows, more than the limit of "
+                    f"{self._limits.rows}. Send several smaller requests.",
+                )
+            if array.dtype == object:
+                pixels.check(array.ravel(), self._limits.pixels)
+                if name == EXAMPLES:
+                    for record in array.ravel():
+                        pixels.check(_byte_features(record), self._limits.pixels)
+
+    def _tell(
+        self,
+        query: Query,
+        inputs: Mapping[str, Array],
+        trace: _Trace,
+        status: str,
+        seconds: float,
+    ) -> None:
+        seen = Observation(
+            query.api,
+            query.entrypoint,
+            query.model,
+            trace.version,
+            trace.signature,
+            status,
+            seconds,
+            inputs,
+            trace.outputs or {},
+        )
+        for observe in self._observers:
+            observe(seen)
+
+
+def _signature(query: Query, signatures: Mapping[str, Signature]) -> Signature:
+    signature = signatures.get(query.signature)
+    if signature is not None:
+        return signature
+    raise RequestError(
+        "FAILED_PRECONDITION", f'Serving signature key "{query.signature}" not found.'
+    )
+
+
+def _byte_features(record: bytes) -> list[bytes]:
+    """Every byte string in a serialized tf.Example; none when it cannot be parsed."""
+    try:
+        features = Example.FromString(record).features.feature.values()
+    except Exception:  # protobuf's own DecodeError; the graph will say what is wrong
+        return []
+    return [value for feature in features for value in feature.bytes_list.value]

@@ -4,10 +4,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from serving.errors import ConfigError, RequestError
+from serving.errors import RequestError
 from serving.model import Model
+from serving.model_settings import ModelSettings
 from serving.servable import Servable
-from serving.settings import ModelSettings
 from serving.version import Loader, Retries, Version, not_found
 
 
@@ -68,7 +68,7 @@ class Registry:
 
     def ready(self) -> bool:
         """Whether every version of every model that should be served is."""
-        return all(model.ready() for model in self.models())
+        return not any(model.missing() for model in self.models())
 
     def configure(self, models: Sequence[ModelSettings]) -> None:
         """Serve these models and no others, then refresh."""
@@ -87,14 +87,15 @@ class Registry:
             for model in self.models():
                 model.refresh(self._loader, self._retries)
 
-    def require_labels(self) -> None:
-        """Raises ConfigError when a label names a version that is not available."""
+    def lagging_label(self) -> str:
+        """What to say of a label whose version is not available; empty when there is none."""
         for model in self.models():
             for label, number in model.lagging_labels().items():
-                raise ConfigError(
+                return (
                     f"Request to assign label {label} to version {number} of model "
                     f"{model.settings.name}, which is not currently available for inference"
                 )
+        return ""
 
     def close(self) -> None:
         """Unload every model; versions in use are freed after their last request."""

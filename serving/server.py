@@ -1,91 +1,93 @@
 """The embedded server: TensorFlow Serving's API on a laptop, in tests and in CI."""
 
 import logging
+import signal
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from serving import catalog, manifest, settings
 from serving.errors import ConfigError
+from serving.loader import Loader
+from serving.observation import RequestLog, ServerMetrics
 from serving.poller import Poller
 from serving.predictor import Predictor
 from serving.registry import Registry
-from serving.servable import SavedModel, Servable
+from serving.rest import Rest
 from serving.service import ModelService, PredictionService
-from serving.version import Retries
-from serving.warmup import warm_up
+from serving.settings import ServerSettings
+from serving.watch import ConfigWatch
+from serving.web import WebServer
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """How a server listens and looks for models. Port 0 picks a free one; seconds throughout."""
-
-    config: Path  # a text-format ModelServerConfig
-    store: Path | None = None  # what the configuration calls /models
-    host: str = "127.0.0.1"
-    port: int = 8500
-    threads: int = 64  # requests under way at a time; most of them wait for their batch
-    poll_config: float = 1.0
-    poll_versions: float = 1.0
-    max_message_bytes: int = 64 << 20
-    retries: Retries = Retries()
-    lenient_labels: bool = False
-
-
-def of_store(store: Path, host: str = "127.0.0.1", port: int = 8500) -> ServerSettings:
-    """Settings for a server beside a store."""
-    root = store.resolve()
-    return ServerSettings(config=root / catalog.CONFIG, store=root, host=host, port=port)
-
-
-def load(directory: Path) -> Servable:
-    """Verify, load and warm up a version. Raises whatever is wrong with it."""
-    if (directory / manifest.MANIFEST).exists():
-        manifest.verify(directory)
-    servable = SavedModel(directory)
-    try:
-        warm_up(servable, directory)
-    except BaseException:
-        servable.close()
-        raise
-    return servable
+SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 
 class ModelServer:
     """A server in this process. Use it in a `with` block, or call start and stop.
 
-    `start` returns when every version that should be served was loaded, or failed to, and the ports
-    are open. Raises ConfigError when the configuration cannot be read or the port is taken.
+    Addresses are HOST:PORT, empty where the server does not listen.
     """
 
-    def __init__(self, server: ServerSettings) -> None:
-        self._settings = server
-        self.registry = Registry(load, server.retries, server.lenient_labels)
-        self._poller = Poller(
-            [(server.poll_versions, self.registry.refresh), (server.poll_config, self._reload)]
+    def __init__(self, settings: ServerSettings) -> None:
+        loading = settings.loading
+        self._settings = settings
+        self.metrics = ServerMetrics()
+        self.registry = Registry(
+            Loader(settings, self.metrics), loading.retries, loading.lenient_labels
         )
-        self._configured: list[settings.ModelSettings] = []
-        self._reported = ""
+        observers = [self.metrics.observe]
+        if settings.log_rate:
+            observers.append(RequestLog(settings.log_rate).observe)
+        self._predictor = Predictor(self.registry, settings.limits, observers)
+        self._watch = ConfigWatch(settings, self.registry)
+        self._poller = Poller(
+            [
+                (loading.poll_versions, self.registry.refresh),
+                (loading.poll_config, self._watch.poll),
+                (1.0, self._report_health),
+            ]
+        )
+        self._health = health.HealthServicer()
+        self._web: WebServer | None = None
         self.grpc_address = ""
+        self.rest_address = ""
 
     def start(self) -> None:
-        self._configured = settings.read_models(self._settings.config, self._settings.store)
-        self.registry.configure(self._configured)
-        self._grpc = self._listen()
-        self._grpc.start()
-        self._poller.start()
+        """Load the models and open the ports.
 
-    def stop(self, grace: float = 30.0) -> None:
+        Returns when every version that should be served was loaded, or failed to. Raises
+        ConfigError when the configuration is wrong or a port is taken.
+        """
+        self._watch.start()
+        try:
+            self._open()
+        except BaseException:
+            self.registry.close()
+            raise
+        self._report_health()
+        self._grpc.start()
+        if self._web:
+            self._web.start()
+        self._poller.start()
+        log.info("listening grpc=%s rest=%s", self.grpc_address, self.rest_address)
+
+    def stop(self, grace: float | None = None) -> None:
         """Take no new request, finish those under way within `grace` seconds, free the models."""
-        self._grpc.stop(grace).wait()
+        seconds = self._settings.drain_seconds if grace is None else grace
         self._poller.stop()
+        self._health.enter_graceful_shutdown()
+        stopped = self._grpc.stop(seconds)
+        if self._web:
+            self._web.stop(seconds)
+        stopped.wait()
         self.registry.close()
 
     def __enter__(self) -> Self:
@@ -100,40 +102,84 @@ class ModelServer:
     ) -> None:
         self.stop()
 
-    def _listen(self) -> grpc.Server:
-        limit = self._settings.max_message_bytes
+    def _open(self) -> None:
+        listen = self._settings.listen
+        self._grpc = self._make_grpc()
+        if listen.port is not None:
+            port = self._bind(f"{listen.host}:{listen.port}")
+            self.grpc_address = f"{listen.host}:{port}"
+        if listen.socket:
+            self._bind(f"unix:{listen.socket}")
+        if listen.rest_port is not None:
+            rest = Rest(
+                self._predictor, listen.rest_seconds, self._settings.metrics, self.metrics.page
+            )
+            limit = self._settings.limits.body_bytes
+            self._web = WebServer(listen.host, listen.rest_port, rest.answer, limit, listen.tls)
+            self.rest_address = self._web.address
+
+    def _make_grpc(self) -> grpc.Server:
+        listen = self._settings.listen
+        limit = self._settings.limits.message_bytes
         server = grpc.server(
-            ThreadPoolExecutor(self._settings.threads, "convoy-grpc"),
+            ThreadPoolExecutor(listen.threads, "convoy-grpc"),
             options=[
                 ("grpc.max_send_message_length", limit),
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a share
+                *listen.arguments,
             ],
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(Predictor(self.registry)), server
+            PredictionService(self._predictor), server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(self.registry), server
+            ModelService(self.registry, self._watch.replace), server
         )
-        address = f"{self._settings.host}:{self._settings.port}"
-        try:
-            port = server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise ConfigError(f"cannot listen on {address}: {error}") from None
-        self.grpc_address = f"{self._settings.host}:{port}"
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
         return server
 
-    def _reload(self) -> None:
-        """Follow the configuration file; a bad one is reported once and changes nothing."""
+    def _bind(self, address: str) -> int:
+        tls = self._settings.listen.tls
         try:
-            models = settings.read_models(self._settings.config, self._settings.store)
-        except ConfigError as error:
-            if str(error) != self._reported:
-                log.error("keeping the last good configuration: %s", error)
-            self._reported = str(error)
-            return
-        self._reported = ""
-        if models != self._configured:
-            self.registry.configure(models)
-            self._configured = models
+            if tls:
+                return self._grpc.add_secure_port(address, tls.credentials())
+            return self._grpc.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ConfigError(f"cannot listen on {address}: {error}") from None
+
+    def _report_health(self) -> None:
+        status = health_pb2.HealthCheckResponse
+        ready = status.SERVING if self.registry.ready() else status.NOT_SERVING
+        for name in ("", *SERVICES):
+            self._health.set(name, ready)
+
+
+def serve(settings: ServerSettings, ready: Callable[[ModelServer], None]) -> None:
+    """Run a server until SIGTERM or SIGINT, then drain it. Call it in the main thread.
+
+    `ready` is called once the ports are open. Raises ConfigError.
+    """
+    ending = threading.Event()
+
+    def end(number: int, frame: Any) -> None:
+        ending.set()
+
+    previous = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with ModelServer(settings) as server:
+            ready(server)
+            ending.wait()
+            log.info("draining")
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def main() -> int:
+    """The command convoy-model-server."""
+    from serving import flags  # argparse is needed by nobody who embeds the server
+
+    return flags.main()

@@ -1,24 +1,26 @@
 """TensorFlow Serving's gRPC services on top of the predictor."""
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import grpc
 from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
+    classification_pb2,
+    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
+    status_pb2,
 )
 
-from serving.errors import RequestError
-from serving.predictor import DEFAULT_SIGNATURE, Predictor, Query
+from serving import description, inference
+from serving.errors import ConfigError, RequestError
+from serving.predictor import Predictor
 from serving.registry import Registry
+from serving.spec import read_query, write_spec
 from serving.tensors import Array, fill_typed, to_array
-from serving.version import Version
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ Response = TypeVar("Response")
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata."""
+    """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
@@ -34,11 +36,20 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return answer(lambda: self._predict(request, context), context)
 
+    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return answer(lambda: self._classify(request, context), context)
+
+    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return answer(lambda: self._regress(request, context), context)
+
+    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return answer(lambda: self._infer(request, context), context)
+
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return answer(lambda: metadata(self._predictor.registry, request), context)
+        return answer(lambda: description.metadata(self._predictor.registry, request), context)
 
     def _predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        query = read_query(request.model_spec, request.output_filter, context.time_remaining())
+        query = read_query(request.model_spec, context, "predict", request.output_filter)
         result = self._predictor.predict(query, read_inputs(request.inputs))
         response = predict_pb2.PredictResponse()
         write_spec(response.model_spec, query, result.version)
@@ -46,15 +57,56 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             fill_typed(response.outputs[name], array)
         return response
 
+    def _classify(self, request: Any, context: grpc.ServicerContext) -> Any:
+        query = read_query(request.model_spec, context, "classify")
+        examples = inference.serialized(request.input)
+        result, version = inference.classify(self._predictor, query, examples)
+        response = classification_pb2.ClassificationResponse(result=result)
+        write_spec(response.model_spec, query, version)
+        return response
+
+    def _regress(self, request: Any, context: grpc.ServicerContext) -> Any:
+        query = read_query(request.model_spec, context, "regress")
+        examples = inference.serialized(request.input)
+        result, version = inference.regress(self._predictor, query, examples)
+        response = regression_pb2.RegressionResponse(result=result)
+        write_spec(response.model_spec, query, version)
+        return response
+
+    def _infer(self, request: Any, context: grpc.ServicerContext) -> Any:
+        queries = [(read_query(t.model_spec, context), t.method_name) for t in request.tasks]
+        return inference.infer(self._predictor, queries, inference.serialized(request.input))
+
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus."""
+    """GetModelStatus and HandleReloadConfigRequest."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, reload: Callable[[Any], None]) -> None:
         self._registry = registry
+        self._reload_config = reload
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return answer(lambda: status(self._registry, request), context)
+        return answer(lambda: description.status(self._registry, request), context)
+
+    def HandleReloadConfigRequest(  # noqa: N802
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Any:
+        return answer(lambda: self._reload(request), context)
+
+    def _reload(self, request: Any) -> Any:
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise RequestError(
+                "INVALID_ARGUMENT",
+                "Request config must be of type ModelConfigList, and have models",
+            )
+        try:
+            self._reload_config(request.config)
+        except ConfigError as error:
+            raise RequestError("INVALID_ARGUMENT", str(error)) from None
+        lagging = self._registry.lagging_label()
+        if lagging:
+            raise RequestError("FAILED_PRECONDITION", lagging)
+        return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
 
 
 def answer(compute: Callable[[], Response], context: grpc.ServicerContext) -> Response:
@@ -68,19 +120,6 @@ def answer(compute: Callable[[], Response], context: grpc.ServicerContext) -> Re
         _abort(context, RequestError("INTERNAL", f"{type(error).__name__}: {error}"))
 
 
-def read_query(spec: Any, outputs: Any, seconds: float | None) -> Query:
-    """A query from a ModelSpec, an output filter and the seconds that the caller waits."""
-    choice = spec.WhichOneof("version_choice")
-    return Query(
-        model=spec.name,
-        version=spec.version.value if choice == "version" else None,
-        label=spec.version_label if choice == "version_label" else None,
-        signature=spec.signature_name or DEFAULT_SIGNATURE,
-        outputs=tuple(outputs),
-        deadline=None if seconds is None else time.monotonic() + seconds,
-    )
-
-
 def read_inputs(tensors: Any) -> dict[str, Array]:
     """Arrays of a map of TensorProtos. Raises RequestError."""
     inputs = {}
@@ -90,56 +129,6 @@ def read_inputs(tensors: Any) -> dict[str, Array]:
         except ValueError as error:
             raise RequestError("INVALID_ARGUMENT", f"input {name}: {error}") from None
     return inputs
-
-
-def write_spec(spec: Any, query: Query, version: int) -> None:
-    """Echo the model, version and signature that answered."""
-    spec.name = query.model
-    spec.version.value = version
-    spec.signature_name = query.signature
-
-
-def status(registry: Registry, request: Any) -> Any:
-    """The GetModelStatusResponse. Raises RequestError."""
-    query = read_query(request.model_spec, (), None)
-    number = query.version
-    if query.label is not None:
-        number = registry.find(query.model, None, query.label).number
-    response = get_model_status_pb2.GetModelStatusResponse()
-    for version in registry.versions(query.model, number):
-        _write_status(response.model_version_status.add(), version)
-    return response
-
-
-def metadata(registry: Registry, request: Any) -> Any:
-    """The GetModelMetadataResponse. Raises RequestError."""
-    if not request.metadata_field:
-        raise RequestError(
-            "INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field"
-        )
-    for name in request.metadata_field:
-        if name != "signature_def":
-            raise RequestError("INVALID_ARGUMENT", f"Metadata field {name} is not supported")
-    query = read_query(request.model_spec, (), None)
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    with registry.use(query.model, query.version, query.label) as (version, servable):
-        for name, definition in servable.definitions.items():
-            signatures.signature_def[name].CopyFrom(definition)
-    response = get_model_metadata_pb2.GetModelMetadataResponse()
-    response.model_spec.name = query.model
-    response.model_spec.version.value = version.number
-    response.metadata["signature_def"].Pack(signatures)
-    return response
-
-
-def _write_status(status: Any, version: Version) -> None:
-    status.version = version.number
-    status.state = version.state.value
-    if version.error:
-        status.status.error_code = grpc.StatusCode.UNKNOWN.value[0]
-        status.status.error_message = version.error
-    else:
-        status.status.SetInParent()
 
 
 def _abort(context: grpc.ServicerContext, error: RequestError) -> NoReturn:

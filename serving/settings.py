@@ -1,108 +1,140 @@
-"""What a server is told to serve, read from text-format files into checked objects."""
+"""How a server listens, what it accepts, and how it looks for models."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from google.protobuf import text_format
-from google.protobuf.message import Message
-from tensorflow_serving.config import model_server_config_pb2
+import grpc
 
 from serving import catalog
+from serving.batching import Batching
 from serving.errors import ConfigError
-
-Parsed = TypeVar("Parsed", bound=Message)
-
-
-@dataclass(frozen=True)
-class Policy:
-    """Which of the versions present are served: the latest `latest`, `specific` ones, or all."""
-
-    latest: int | None = 1
-    specific: frozenset[int] | None = None
-
-    def wanted(self, present: Sequence[int]) -> list[int]:
-        """The versions to serve out of those present, oldest first."""
-        if self.specific is not None:
-            return sorted(self.specific.intersection(present))
-        ordered = sorted(present)
-        return ordered if self.latest is None else ordered[-self.latest :]
+from serving.model_settings import ModelSettings, read_file, read_models
+from serving.version import Retries
+from serving.wire import config_pb2
 
 
 @dataclass(frozen=True)
-class ModelSettings:
-    """One model: where its versions lie and which of them are served, under which labels."""
+class ServerTLS:
+    """PEM text: the server's key and certificate, and who signs those of its callers.
 
-    name: str
-    base_path: Path
-    policy: Policy = Policy()
-    labels: Mapping[str, int] = field(default_factory=dict)
-
-
-def parse(text: str, message: Parsed) -> Parsed:
-    """Fill a message from text format. Raises ConfigError in TensorFlow Serving's words."""
-    try:
-        return text_format.Parse(text, message)
-    except text_format.ParseError as error:
-        kind = message.DESCRIPTOR.full_name.replace("convoy.wire", "tensorflow.serving")
-        raise ConfigError(f"Error parsing text-format {kind}: {error}") from None
-
-
-def read_file(path: Path, message: Parsed) -> Parsed:
-    """Fill a message from a text-format file. Raises ConfigError."""
-    try:
-        return parse(path.read_text(), message)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from None
-
-
-def read_models(path: Path, store: Path | None = None) -> list[ModelSettings]:
-    """The models of a ModelServerConfig file. Raises ConfigError.
-
-    `store`: the directory that the file's /models is, for a server beside the store.
+    With `ca`, a caller without a certificate signed by it is refused (mutual TLS).
     """
-    return models(read_file(path, model_server_config_pb2.ModelServerConfig()), store)
 
+    key: str
+    certificate: str
+    ca: str = ""
 
-def models(config: Any, store: Path | None = None) -> list[ModelSettings]:
-    """The models of a ModelServerConfig. Raises ConfigError."""
-    if config.WhichOneof("config") == "custom_model_config":
-        raise ConfigError("custom_model_config is not supported; use model_config_list")
-    found = [_model(entry, store) for entry in config.model_config_list.config]
-    names = [model.name for model in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"Illegal to list model {twice[0]} multiple times in config")
-    return found
-
-
-def _model(entry: Any, store: Path | None) -> ModelSettings:
-    if not entry.name or not entry.base_path:
-        raise ConfigError(
-            f"every model needs a name and a base_path, got name {entry.name!r} and "
-            f"base_path {entry.base_path!r}"
+    def credentials(self) -> grpc.ServerCredentials:
+        return grpc.ssl_server_credentials(
+            [(self.key.encode(), self.certificate.encode())],
+            root_certificates=self.ca.encode() or None,
+            require_client_auth=bool(self.ca),
         )
-    if entry.model_platform not in ("", "tensorflow"):
-        raise ConfigError(
-            f"model {entry.name}: model_platform {entry.model_platform!r} is not supported; "
-            "use 'tensorflow'"
-        )
-    base_path = catalog.local_path(entry.base_path, store) if store else Path(entry.base_path)
-    if not base_path.is_absolute():
-        raise ConfigError(
-            f"Expected model {entry.name} to have an absolute path or URI; "
-            f"got base_path()={entry.base_path}"
-        )
-    policy = _policy(entry.model_version_policy)
-    return ModelSettings(entry.name, base_path, policy, dict(entry.version_labels))
 
 
-def _policy(policy: Any) -> Policy:
-    match policy.WhichOneof("policy_choice"):
-        case "all":
-            return Policy(latest=None)
-        case "specific":
-            return Policy(specific=frozenset(policy.specific.versions))
-        case _:
-            return Policy(latest=max(1, policy.latest.num_versions))
+@dataclass(frozen=True)
+class Limits:
+    """What a single request may take."""
+
+    message_bytes: int = 64 << 20  # 445 images of 224 x 224 x 3; gRPC's own 4 MiB are 27
+    body_bytes: int = 64 << 20  # of a REST request
+    pixels: int = 64_000_000  # an image after decoding; 48-megapixel photographs pass
+    rows: int = 4096  # of a request's batch
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where a server listens. Port 0 picks a free one, None closes that door."""
+
+    host: str = "127.0.0.1"
+    port: int | None = 8500
+    rest_port: int | None = 8501
+    socket: str = ""  # a Unix socket for gRPC, beside the port
+    tls: ServerTLS | None = None
+    arguments: Sequence[tuple[str, Any]] = ()  # gRPC channel arguments
+    threads: int = 64  # gRPC requests under way at a time; most of them wait for their batch
+    rest_seconds: float = 30.0  # how long a REST request may take
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How versions are found and loaded. Intervals in seconds; 0 looks only once, at the start."""
+
+    poll_config: float = 1.0
+    poll_versions: float = 1.0
+    retries: Retries = Retries()
+    lenient_labels: bool = False  # labels may name versions that are not available
+    warm_up: bool = True
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Everything a server is told. Models come from a file that is polled, or are given.
+
+    `store`: the directory that the file calls /models. `metrics`: the path of the Prometheus page,
+    empty for none. `log_rate`: the share of requests that is logged.
+    """
+
+    config: Path | None = None
+    store: Path | None = None
+    models: Sequence[ModelSettings] = ()
+    listen: Listen = Listen()
+    loading: Loading = Loading()
+    limits: Limits = Limits()
+    batching: Batching | None = Batching()
+    metrics: str = "/monitoring/prometheus/metrics"
+    log_rate: float = 0.0
+    drain_seconds: float = 30.0  # what requests under way get after SIGTERM
+
+    def read_models(self) -> list[ModelSettings]:
+        """The models to serve as of now. Raises ConfigError."""
+        return read_models(self.config, self.store) if self.config else list(self.models)
+
+
+def of_store(store: Path, listen: Listen | None = None) -> ServerSettings:
+    """Settings of a server that reads a store where it lies."""
+    root = store.resolve()
+    return ServerSettings(config=root / catalog.CONFIG, store=root, listen=listen or Listen())
+
+
+def read_tls(path: Path) -> ServerTLS:
+    """Keys and certificates of an SSLConfig file. Raises ConfigError."""
+    config = read_file(path, config_pb2.SSLConfig())
+    if not config.server_key or not config.server_cert:
+        raise ConfigError(f"{path} must have server_key and server_cert, the text of PEM files")
+    if config.client_verify and not config.custom_ca:
+        raise ConfigError(f"{path} asks for client_verify, which needs custom_ca to verify with")
+    return ServerTLS(
+        config.server_key, config.server_cert, config.custom_ca if config.client_verify else ""
+    )
+
+
+def read_metrics_path(path: Path) -> str:
+    """Where a MonitoringConfig file wants the Prometheus page; empty for nowhere."""
+    config = read_file(path, config_pb2.MonitoringConfig()).prometheus_config
+    return (config.path or "/monitoring/prometheus/metrics") if config.enable else ""
+
+
+def read_batching(path: Path) -> Batching:
+    """Limits of a BatchingParameters file. Raises ConfigError.
+
+    Of its timeout nothing is taken: batches here never wait to fill up.
+    """
+    found = read_file(path, config_pb2.BatchingParameters())
+    chosen: dict[str, Any] = {}
+    if found.allowed_batch_sizes:
+        chosen["sizes"] = tuple(found.allowed_batch_sizes)
+        chosen["max_batch_size"] = found.allowed_batch_sizes[-1]
+    if found.HasField("max_batch_size"):
+        chosen["max_batch_size"] = found.max_batch_size.value
+    if found.HasField("num_batch_threads"):
+        chosen["threads"] = found.num_batch_threads.value
+    if found.HasField("max_enqueued_batches"):
+        largest = chosen.get("max_batch_size", Batching.max_batch_size)
+        chosen["max_queue"] = found.max_enqueued_batches.value * largest
+    try:
+        return Batching(**chosen)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None

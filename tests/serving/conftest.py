@@ -131,9 +131,10 @@ def served_store(classifiers: list[Path], tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def server(served_store: Store) -> Iterator[Any]:
     """A server of `served_store` on free ports, shared by the tests that only send requests."""
-    from serving.server import ModelServer, of_store
+    from serving.server import ModelServer
+    from serving.settings import Listen, of_store
 
-    with ModelServer(of_store(served_store.root, port=0)) as running:
+    with ModelServer(of_store(served_store.root, Listen(port=0, rest_port=0))) as running:
         yield running
 
 

@@ -1,0 +1,196 @@
+"""The command line of convoy-model-server: tensorflow_model_server's flags."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from serving.batching import Batching
+from serving.errors import ConfigError
+from serving.model_settings import ModelSettings
+from serving.server import serve
+from serving.settings import (
+    Listen,
+    Loading,
+    ServerSettings,
+    read_batching,
+    read_metrics_path,
+    read_tls,
+)
+from serving.version import Retries
+
+log = logging.getLogger(__name__)
+
+# Known to tensorflow_model_server, without a meaning here.
+IGNORED = (
+    "enable_cors_support",
+    "enable_per_model_batching_parameters",
+    "enable_profiler",
+    "enable_signature_method_name_check",
+    "enforce_session_run_timeout",
+    "fail_if_no_model_versions_found",
+    "flush_filesystem_caches",
+    "force_allow_any_version_labels_for_unavailable_models",
+    "grpc_max_threads",
+    "mixed_precision",
+    "num_load_threads",
+    "num_tflite_interpreters_per_pool",
+    "num_tflite_pools",
+    "num_unload_threads",
+    "per_process_gpu_memory_fraction",
+    "platform_config_file",
+    "prefer_tflite_model",
+    "remove_unused_fields_from_bundle_metagraph",
+    "rest_api_enable_cors_support",
+    "rest_api_num_threads",
+    "saved_model_tags",
+    "skip_initialize_tpu",
+    "tensorflow_inter_op_parallelism",
+    "tensorflow_intra_op_parallelism",
+    "tensorflow_session_config_file",
+    "tensorflow_session_parallelism",
+    "thread_pool_factory_config_file",
+    "use_tflite_model",
+    "xla_cpu_compilation_enabled",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM and return 0; 2 for a wrong flag or configuration file."""
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it deprecates its own session API
+    options = parser().parse_args(arguments)
+    for name in IGNORED:
+        if getattr(options, name) is not None:
+            log.warning("--%s is known and ignored: the embedded server has no such thing", name)
+    try:
+        serve(settings(options), lambda server: None)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def settings(options: argparse.Namespace) -> ServerSettings:
+    """What the flags ask for. Raises ConfigError."""
+    return ServerSettings(
+        **_models(options),
+        listen=_listen(options),
+        loading=_loading(options),
+        batching=_batching(options),
+        metrics=_path(options.monitoring_config_file, read_metrics_path, ""),
+        log_rate=options.request_log_rate,
+        drain_seconds=options.drain_seconds,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags, in tensorflow_model_server's order of importance."""
+    found = argparse.ArgumentParser("convoy-model-server", allow_abbrev=False)
+    _add_listening(found.add_argument_group("where to listen"))
+    _add_models(found.add_argument_group("what to serve"))
+    _add_batching(found.add_argument_group("batching"))
+    ours = found.add_argument_group("beyond tensorflow_model_server")
+    ours.add_argument("--request_log_rate", type=float, default=0.0, help="share to log, 0 to 1")
+    ours.add_argument("--drain_seconds", type=float, default=30.0, help="patience after SIGTERM")
+    ignored = found.add_argument_group("accepted and ignored")
+    for name in IGNORED:
+        ignored.add_argument(f"--{name}", nargs="?", const="true", help=argparse.SUPPRESS)
+    return found
+
+
+def _add_listening(group: Any) -> None:
+    group.add_argument("--port", type=int, default=8500, help="gRPC; 0 closes it")
+    group.add_argument("--grpc_socket_path", default="", help="a Unix socket beside the port")
+    group.add_argument("--grpc_channel_arguments", default="", help="key=value, comma-separated")
+    group.add_argument("--rest_api_port", type=int, default=0, help="0 closes it")
+    group.add_argument("--rest_api_timeout_in_ms", type=int, default=30000)
+    group.add_argument("--ssl_config_file", type=Path, help="SSLConfig in text format")
+    group.add_argument("--monitoring_config_file", type=Path, help="MonitoringConfig, text format")
+
+
+def _add_models(group: Any) -> None:
+    group.add_argument("--model_name", default="default")
+    group.add_argument("--model_base_path", type=Path)
+    group.add_argument("--model_config_file", type=Path, help="ModelServerConfig, text format")
+    group.add_argument("--model_config_file_poll_wait_seconds", type=float, default=0.0)
+    group.add_argument("--file_system_poll_wait_seconds", type=float, default=1.0)
+    group.add_argument("--max_num_load_retries", type=int, default=5)
+    group.add_argument("--load_retry_interval_micros", type=int, default=60_000_000)
+    group.add_argument("--enable_model_warmup", type=_truth, nargs="?", const=True, default=True)
+    group.add_argument(
+        "--allow_version_labels_for_unavailable_models",
+        type=_truth,
+        nargs="?",
+        const=True,
+        default=False,
+    )
+
+
+def _add_batching(group: Any) -> None:
+    group.add_argument("--enable_batching", type=_truth, nargs="?", const=True, default=False)
+    group.add_argument("--batching_parameters_file", type=Path, help="BatchingParameters")
+
+
+def _models(options: argparse.Namespace) -> dict[str, Any]:
+    if options.model_config_file:
+        return {"config": options.model_config_file}
+    if not options.model_base_path:
+        raise ConfigError("give --model_base_path, or --model_config_file for several models")
+    path = options.model_base_path.absolute()
+    return {"models": (ModelSettings(options.model_name, path),)}
+
+
+def _listen(options: argparse.Namespace) -> Listen:
+    return Listen(
+        host="0.0.0.0",  # as tensorflow_model_server, which is made for containers
+        port=options.port or None,
+        rest_port=options.rest_api_port or None,
+        socket=options.grpc_socket_path,
+        tls=_path(options.ssl_config_file, read_tls, None),
+        arguments=_channel_arguments(options.grpc_channel_arguments),
+        rest_seconds=options.rest_api_timeout_in_ms / 1e3,
+    )
+
+
+def _loading(options: argparse.Namespace) -> Loading:
+    retries = Retries(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
+    return Loading(
+        poll_config=options.model_config_file_poll_wait_seconds,
+        poll_versions=options.file_system_poll_wait_seconds,
+        retries=retries,
+        lenient_labels=options.allow_version_labels_for_unavailable_models,
+        warm_up=options.enable_model_warmup,
+    )
+
+
+def _batching(options: argparse.Namespace) -> Batching | None:
+    if not options.enable_batching:
+        if options.batching_parameters_file:
+            raise ConfigError("--batching_parameters_file needs --enable_batching")
+        return None
+    return _path(options.batching_parameters_file, read_batching, Batching())
+
+
+def _path(path: Path | None, read: Any, default: Any) -> Any:
+    return read(path) if path else default
+
+
+def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
+    pairs = (pair.partition("=") for pair in text.split(",") if pair)
+    return [
+        (key.strip(), int(value) if value.lstrip("-").isdecimal() else value)
+        for key, _, value in pairs
+    ]
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+    return text.lower() in ("true", "1")
