@@ -1,15 +1,38 @@
 """The model zoo: every architecture by name, and how to build it."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
 import keras
 from pydantic import ValidationError
 
-from trainer.zoo import lenet, mlp
+from trainer.zoo import (
+    alexnet,
+    applications,
+    blocks,
+    chatfield,
+    googlenet,
+    lenet,
+    mlp,
+    resnet,
+    senet,
+    vgg,
+)
 from trainer.zoo.architecture import Architecture, Options
 
-MODELS: dict[str, Architecture] = mlp.VARIANTS | lenet.VARIANTS
+MODELS: dict[str, Architecture] = (
+    mlp.VARIANTS
+    | lenet.VARIANTS
+    | alexnet.VARIANTS
+    | chatfield.VARIANTS
+    | vgg.VARIANTS
+    | googlenet.VARIANTS
+    | resnet.VARIANTS
+    | senet.VARIANTS
+    | blocks.VARIANTS
+    | applications.VARIANTS
+)
 
 
 def build(
@@ -63,9 +86,10 @@ def check_options(name: str, options: dict[str, Any]) -> Options:
         raise ValueError(f"model {name!r}: {_explain(error, options)}") from None
 
 
-def _did_you_mean(name: str, known: Any) -> str:
-    close = get_close_matches(str(name), known, n=3)
-    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    spellings = {spelling.lower(): spelling for spelling in known}
+    close = get_close_matches(name.lower(), spellings, n=1)
+    return f" Did you mean {spellings[close[0]]!r}?" if close else ""
 
 
 def _explain(error: ValidationError, options: dict[str, Any]) -> str:

@@ -3,9 +3,31 @@
 import pytest
 
 from trainer import zoo
-from trainer.zoo import lenet, mlp
+from trainer.zoo import (
+    alexnet,
+    applications,
+    blocks,
+    chatfield,
+    googlenet,
+    lenet,
+    mlp,
+    resnet,
+    senet,
+    vgg,
+)
 
-FAMILIES = [mlp, lenet]
+FAMILIES = [
+    mlp,
+    lenet,
+    alexnet,
+    chatfield,
+    vgg,
+    googlenet,
+    resnet,
+    senet,
+    blocks,
+    applications,
+]
 
 
 def test_no_name_is_claimed_by_two_families():
@@ -26,6 +48,7 @@ def test_every_entry_says_what_its_callers_ask(name):
     ("name", "options", "message"),
     [
         ("lenet_5", {}, r"unknown model 'lenet_5'. Did you mean 'lenet5'\? Known: mlp, "),
+        ("applications/ResNet50V2", {}, "Did you mean 'applications/resnet50_v2'"),
         ("lenet5", {"activatoin": "relu"}, r"no option 'activatoin'. Did you mean 'activation'\?"),
         ("lenet5", {"activation": "rely"}, "option 'activation' got 'rely': .*'relu', 'relu6'"),
         ("lenet5", {"dropout": 1.0}, r"option 'dropout' got 1.0: .*less than 1"),
