@@ -38,6 +38,7 @@ class AsyncClient:
         tls: TLS | None = None,
         metadata: Sequence[tuple[str, str]] = (),
     ) -> None:
+        self.address = address
         self._options = options or Options()
         self._metadata = tuple(metadata)
         self._exchanges = Exchanges(address, self._options.timeout, self._options.retries)

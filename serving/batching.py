@@ -114,6 +114,11 @@ class Batcher:
             raise RequestError("INTERNAL", "the batch ended without an answer")
         return task.outputs
 
+    @property
+    def queued(self) -> int:
+        """Requests that wait for a batch."""
+        return self._queued
+
     def close(self) -> None:
         self._servable.close()
 

@@ -48,6 +48,7 @@ class Client:
         tls: TLS | None = None,
         metadata: Sequence[tuple[str, str]] = (),
     ) -> None:
+        self.address = address
         self._options = options or Options()
         self._metadata = tuple(metadata)
         self._exchanges = Exchanges(address, self._options.timeout, self._options.retries)

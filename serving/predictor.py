@@ -8,6 +8,7 @@ from tensorflow.core.example.example_pb2 import Example
 
 from serving import pixels
 from serving.errors import RequestError
+from serving.gate import Gate
 from serving.observation import Observation, Observer
 from serving.registry import Registry
 from serving.settings import Limits
@@ -56,6 +57,7 @@ class Predictor:
         self, registry: Registry, limits: Limits | None = None, observers: Sequence[Observer] = ()
     ) -> None:
         self.registry = registry
+        self.gate = Gate()
         self._limits = limits or Limits()
         self._observers = tuple(observers)
 
@@ -80,7 +82,10 @@ class Predictor:
             return _signature(query, servable.signatures)
 
     def _predict(self, query: Query, inputs: Mapping[str, Array], trace: _Trace) -> Result:
-        with self.registry.use(query.model, query.version, query.label) as (version, servable):
+        with (
+            self.gate,
+            self.registry.use(query.model, query.version, query.label) as (version, servable),
+        ):
             trace.version = version.number
             signature = _signature(query, servable.signatures)
             trace.signature = query.signature

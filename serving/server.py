@@ -11,7 +11,12 @@ from typing import Any, Self
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    model_service_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from serving.errors import ConfigError
 from serving.loader import Loader
@@ -27,7 +32,14 @@ from serving.web import WebServer
 
 log = logging.getLogger(__name__)
 
-SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
+QUIET_SECONDS = 0.2  # so long without a knock means that callers have noticed
+GOODBYE_SECONDS = 1.0  # for the last answers to leave
+
+SERVICES = tuple(
+    service.full_name
+    for file in (prediction_service_pb2.DESCRIPTOR, model_service_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+)
 
 
 class ModelServer:
@@ -84,9 +96,11 @@ class ModelServer:
         seconds = self._settings.drain_seconds if grace is None else grace
         self._poller.stop()
         self._health.enter_graceful_shutdown()
-        stopped = self._grpc.stop(seconds)
+        self._predictor.gate.close()
+        self._predictor.gate.wait_until_quiet(QUIET_SECONDS, seconds)
+        stopped = self._grpc.stop(GOODBYE_SECONDS)
         if self._web:
-            self._web.stop(seconds)
+            self._web.stop(GOODBYE_SECONDS)
         stopped.wait()
         self.registry.close()
 

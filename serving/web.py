@@ -72,15 +72,21 @@ class _Server(ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
-            super().process_request_thread(request, client_address)
+            # Here and not in the accepting thread, which a slow handshake would hold up.
+            secured = self._secure(request) if self.tls else request
+            super().process_request_thread(secured, client_address)
+        except OSError:
+            self.handle_error(request, client_address)
         finally:
             self._slots.release()
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        if self.tls:  # here and not in the accepting thread, which a slow handshake would hold up
-            request.settimeout(IDLE_SECONDS)
-            request = self.tls.wrap_socket(request, server_side=True)
-        super().finish_request(request, client_address)
+    def _secure(self, request: Any) -> Any:
+        request.settimeout(IDLE_SECONDS)
+        try:
+            return self.tls.wrap_socket(request, server_side=True) if self.tls else request
+        except OSError:
+            request.close()
+            raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.debug("connection from %s ended in an error", client_address, exc_info=True)

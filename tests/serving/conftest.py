@@ -6,10 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
 from serving.store import Store
+
+# No file of examples beside the sources, and no limit on one: the machine may be busy.
+hypothesis.settings.register_profile("serving", database=None, deadline=None)
+hypothesis.settings.load_profile("serving")
 
 
 def write_manifest(directory: Path) -> None:
@@ -82,6 +87,11 @@ def save_classifier(directory: Path, favourite: int = 0) -> Path:
 
             return self.answer(tf.map_fn(decode, image_bytes, fn_output_signature=tf.uint8))
 
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        def tf_example(self, examples: Any) -> dict[str, Any]:
+            image = tf.io.FixedLenFeature([], tf.string)
+            return self.image_bytes(tf.io.parse_example(examples, {"image": image})["image"])
+
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int64, name="class_id")])
         def class_labels(self, class_id: Any) -> dict[str, Any]:
             return {"label": tf.gather(self.names, class_id)}
@@ -90,6 +100,7 @@ def save_classifier(directory: Path, favourite: int = 0) -> Path:
     signatures = {
         "serving_default": module.serving_default,
         "image_bytes": module.image_bytes,
+        "tf_example": module.tf_example,
         "class_labels": module.class_labels,
     }
     tf.saved_model.save(module, str(directory), signatures)
@@ -136,10 +147,3 @@ def server(served_store: Store) -> Iterator[Any]:
 
     with ModelServer(of_store(served_store.root, Listen(port=0, rest_port=0))) as running:
         yield running
-
-
-def images(*first_pixels: int) -> Any:
-    """A batch of 4 x 4 images; the class depends on the first pixel alone."""
-    batch = np.zeros((len(first_pixels), 4, 4, 1), np.uint8)
-    batch[:, 0, 0, 0] = first_pixels
-    return batch

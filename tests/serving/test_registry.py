@@ -1,0 +1,290 @@
+"""Which versions are loaded, which one a request means, and how one takes over from another."""
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.errors import RequestError
+from serving.model_settings import ModelSettings, Policy
+from serving.registry import Registry
+from serving.signature import Signature
+from serving.tensors import Array
+from serving.version import Retries, State
+
+
+class Memory:
+    """A Servable in memory that only knows where it came from."""
+
+    def __init__(self, directory: Path) -> None:
+        self.signatures: Mapping[str, Signature] = {}
+        self.definitions: Mapping[str, Any] = {}
+        self.directory = directory
+        self.closed = False
+
+    def predict(
+        self, name: str, inputs: Mapping[str, Array], deadline: float | None = None
+    ) -> dict[str, Array]:
+        return {}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Shelf:
+    """Version directories, and a loader that refuses those with a file named broken."""
+
+    def __init__(self, root: Path) -> None:
+        self.base = root / "m"
+        self.base.mkdir(parents=True)
+        self.loaded: list[int] = []
+        self.servables: dict[int, Memory] = {}
+
+    def add(self, *numbers: int, broken: bool = False) -> None:
+        for number in numbers:
+            directory = self.base / str(number)
+            directory.mkdir()
+            (directory / ("broken" if broken else "fine")).touch()
+
+    def remove(self, number: int) -> None:
+        directory = self.base / str(number)
+        for file in directory.iterdir():
+            file.unlink()
+        directory.rmdir()
+
+    def load(self, directory: Path) -> Memory:
+        self.loaded.append(int(directory.name))
+        if (directory / "broken").exists():
+            raise ValueError("a broken file")
+        self.servables[int(directory.name)] = Memory(directory)
+        return self.servables[int(directory.name)]
+
+    def settings(self, policy: Policy | None = None, **labels: int) -> ModelSettings:
+        return ModelSettings("m", self.base, policy or Policy(), labels)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path)
+
+
+def available(registry: Registry) -> list[int]:
+    found = registry.versions("m")
+    return [version.number for version in found if version.state is State.AVAILABLE]
+
+
+def served(shelf: Shelf, policy: Policy | None = None, **labels: int) -> Registry:
+    registry = Registry(shelf.load)
+    registry.configure([shelf.settings(policy, **labels)])
+    return registry
+
+
+def refusal(registry: Registry, *which: Any) -> tuple[str, str]:
+    with pytest.raises(RequestError) as caught:
+        registry.find(*which)
+    return caught.value.code, caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (Policy(), [3]),
+        (Policy(latest=2), [3, 2]),
+        (Policy(latest=None), [3, 2, 1]),
+        (Policy(specific=frozenset({1, 3, 9})), [3, 1]),
+    ],
+)
+def test_a_policy_chooses_among_the_versions_present(
+    shelf: Shelf, policy: Policy, expected: list[int]
+):
+    shelf.add(1, 2, 3)
+    (shelf.base / "notes").mkdir()  # no integer: no version
+    (shelf.base / "4").touch()  # no directory
+    assert available(served(shelf, policy)) == expected
+
+
+def test_the_highest_version_answers_by_default(shelf: Shelf):
+    shelf.add(9, 10)
+    registry = served(shelf, Policy(latest=2))
+    assert registry.find("m").number == 10
+    assert registry.find("m", 9).number == 9
+
+
+def test_a_new_version_is_loaded_before_the_old_one_goes(shelf: Shelf):
+    shelf.add(1)
+    registry = served(shelf)
+    shelf.add(2)
+    registry.refresh()
+    assert registry.find("m").number == 2
+    assert available(registry) == [2]
+    assert shelf.servables[1].closed
+
+
+def test_a_version_stays_in_memory_until_its_last_request_is_over(shelf: Shelf):
+    shelf.add(1)
+    registry = served(shelf)
+    with registry.use("m") as (version, _):
+        shelf.add(2)
+        registry.refresh()
+        assert version.state is State.UNLOADING
+        assert not shelf.servables[1].closed
+        assert registry.find("m").number == 2
+    assert shelf.servables[1].closed
+    assert version.state is State.END
+
+
+def test_a_request_that_finds_a_version_going_gets_the_one_that_took_over(shelf: Shelf):
+    shelf.add(1)
+    registry = served(shelf)
+    swapping = threading.Event()
+    failed: list[Exception] = []
+
+    def ask() -> None:
+        while not swapping.is_set():
+            try:
+                with registry.use("m") as (_, servable):
+                    assert isinstance(servable, Memory)
+                    assert not servable.closed
+            except Exception as error:
+                failed.append(error)
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for number in range(2, 60):
+        shelf.add(number)
+        registry.refresh()
+    swapping.set()
+    for asker in askers:
+        asker.join()
+    assert failed == []
+
+
+def test_a_broken_version_is_reported_once_and_never_served(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture
+):
+    shelf.add(1)
+    registry = Registry(shelf.load, Retries(count=2, seconds=0))
+    registry.configure([shelf.settings()])
+    shelf.add(2, broken=True)
+    for _ in range(5):
+        registry.refresh()
+    assert registry.find("m").number == 1
+    assert shelf.loaded == [1, 2, 2, 2]  # the first try and two more
+    assert [r.levelno for r in caplog.records if "cannot load" in r.message] == [logging.ERROR]
+    newest = registry.versions("m", 2)[0]
+    assert (newest.state, newest.error) == (State.END, "ValueError: a broken file")
+    assert not registry.ready()
+
+
+def test_a_failed_load_waits_before_it_is_tried_again(shelf: Shelf):
+    shelf.add(1, broken=True)
+    registry = Registry(shelf.load, Retries(count=5, seconds=60))
+    registry.configure([shelf.settings()])
+    registry.refresh()
+    assert shelf.loaded == [1]
+    assert registry.versions("m")[0].state is State.LOADING
+
+
+def test_a_version_completed_after_it_was_given_up_is_served(shelf: Shelf):
+    shelf.add(1, broken=True)
+    registry = Registry(shelf.load, Retries(count=0))
+    registry.configure([shelf.settings()])
+    (shelf.base / "1" / "broken").rename(shelf.base / "1" / "fine")
+    registry.refresh()
+    assert registry.find("m").number == 1
+
+
+def test_a_version_that_left_the_disk_is_unloaded_and_forgotten(shelf: Shelf):
+    shelf.add(1, 2)
+    registry = served(shelf, Policy(latest=None))
+    shelf.remove(2)
+    registry.refresh()
+    assert available(registry) == [1]
+    registry.refresh()
+    assert refusal(registry, "m", 2)[0] == "NOT_FOUND"
+    assert [version.number for version in registry.versions("m")] == [1]
+
+
+def test_a_version_can_come_back(shelf: Shelf):
+    shelf.add(1, 2)
+    only = [Policy(specific=frozenset({number})) for number in (1, 2, 1)]
+    registry = Registry(shelf.load)
+    for policy, expected in zip(only, (1, 2, 1), strict=True):
+        registry.configure([shelf.settings(policy)])
+        assert available(registry) == [expected]
+
+
+def test_an_empty_directory_is_reported_once(shelf: Shelf, caplog: pytest.LogCaptureFixture):
+    registry = served(shelf)
+    registry.refresh()
+    assert refusal(registry, "m") == ("NOT_FOUND", "Servable not found for request: Latest(m)")
+    warnings = [r.message for r in caplog.records if "No versions of servable m found" in r.message]
+    assert len(warnings) == 1
+
+
+def test_labels_choose_versions(shelf: Shelf):
+    shelf.add(1, 2)
+    registry = served(shelf, Policy(latest=None), stable=1, canary=2)
+    assert registry.find("m", None, "stable").number == 1
+    assert registry.find("m", None, "canary").number == 2
+    assert refusal(registry, "m", None, "other") == (
+        "INVALID_ARGUMENT",
+        "Unrecognized servable version label: other",
+    )
+
+
+def test_a_label_moves_when_its_version_is_available_and_not_before(shelf: Shelf):
+    shelf.add(1)
+    both = Policy(specific=frozenset({1, 2}))
+    registry = served(shelf, both, stable=1)
+    registry.configure([shelf.settings(both, stable=2)])
+    assert registry.find("m", None, "stable").number == 1
+    assert registry.lagging_label() == (
+        "Request to assign label stable to version 2 of model m, "
+        "which is not currently available for inference"
+    )
+    shelf.add(2)
+    registry.refresh()
+    assert registry.find("m", None, "stable").number == 2
+    assert registry.lagging_label() == ""
+
+
+def test_labels_of_missing_versions_are_kept_when_allowed(shelf: Shelf):
+    shelf.add(1)
+    registry = Registry(shelf.load, lenient=True)
+    registry.configure([shelf.settings(stable=7)])
+    assert registry.lagging_label() == ""
+    assert refusal(registry, "m", None, "stable") == (
+        "NOT_FOUND",
+        "Servable not found for request: Specific(m, 7)",
+    )
+
+
+def test_a_model_taken_off_the_configuration_is_unloaded(shelf: Shelf):
+    shelf.add(1)
+    registry = served(shelf)
+    registry.configure([])
+    assert shelf.servables[1].closed
+    assert refusal(registry, "m")[0] == "NOT_FOUND"
+
+
+def test_a_model_moved_to_another_directory_never_stops_answering(shelf: Shelf, tmp_path: Path):
+    shelf.add(1)
+    registry = served(shelf)
+    other = Shelf(tmp_path / "other")
+    other.add(1)
+    registry.configure([replace(shelf.settings(), base_path=other.base)])
+    assert registry.find("m").directory == other.base / "1"
+    assert registry.ready()
+
+
+def test_closing_unloads_everything(shelf: Shelf):
+    shelf.add(1, 2)
+    registry = served(shelf, Policy(latest=None))
+    registry.close()
+    assert all(servable.closed for servable in shelf.servables.values())

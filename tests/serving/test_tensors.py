@@ -1,0 +1,123 @@
+"""Arrays survive the wire, and TensorFlow reads what we write and writes what we read."""
+
+from typing import Any
+
+import hypothesis.extra.numpy as arrays
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.tensors import fill, fill_typed, number, to_array
+from serving.wire import predict_pb2
+
+TYPES = [
+    np.float32,
+    np.float64,
+    np.float16,
+    np.int8,
+    np.int16,
+    np.int32,
+    np.int64,
+    np.uint8,
+    np.uint16,
+    np.uint32,
+    np.uint64,
+    np.bool_,
+]
+SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
+NUMBERS = st.sampled_from(TYPES).flatmap(lambda kind: arrays.arrays(kind, SHAPES))
+
+
+def encoded(write: Any, array: Any) -> Any:
+    proto = predict_pb2.Tensor()
+    write(proto, array)
+    return proto
+
+
+@pytest.mark.parametrize("write", [fill, fill_typed])
+def test_arrays_come_back_as_they_were(write: Any):
+    @given(NUMBERS)
+    def check(array: Any) -> None:
+        back = to_array(encoded(write, array))
+        assert back.dtype == array.dtype
+        np.testing.assert_array_equal(back, array)
+
+    check()
+
+
+@pytest.mark.parametrize("write", [fill, fill_typed])
+def test_tensorflow_reads_what_is_written(write: Any):
+    @given(NUMBERS)
+    def check(array: Any) -> None:
+        proto = tf.make_tensor_proto(0)
+        proto.ParseFromString(encoded(write, array).SerializeToString())
+        np.testing.assert_array_equal(tf.make_ndarray(proto), array)
+
+    check()
+
+
+@given(NUMBERS)
+def test_what_tensorflow_writes_is_read(array: Any):
+    proto = predict_pb2.Tensor.FromString(tf.make_tensor_proto(array).SerializeToString())
+    np.testing.assert_array_equal(to_array(proto), array)
+
+
+@given(st.lists(st.binary(max_size=20), max_size=5))
+def test_bytes_come_back_as_they_were(values: list[bytes]):
+    array = np.empty(len(values), np.object_)
+    array[:] = values
+    assert to_array(encoded(fill, array)).tolist() == values
+    assert to_array(encoded(fill_typed, array)).tolist() == values
+
+
+def test_text_is_sent_as_utf8():
+    assert to_array(encoded(fill, np.array(["é"]))).tolist() == ["é".encode()]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"dtype": 1, "float_val": [2.5]}, np.full((2, 2), 2.5, np.float32)),
+        ({"dtype": 1}, np.zeros((2, 2), np.float32)),
+        ({"dtype": 4, "int_val": [1, 300]}, np.array([[1, 44], [44, 44]], np.uint8)),
+        ({"dtype": 7, "string_val": [b"a"]}, np.full((2, 2), b"a", object)),
+    ],
+)
+def test_missing_values_repeat_the_last_as_in_tensorflow(fields: Any, expected: Any):
+    proto = predict_pb2.Tensor(**fields)
+    for _ in range(2):
+        proto.tensor_shape.dim.add(size=2)
+    np.testing.assert_array_equal(to_array(proto), expected)
+
+
+def tensor(dims: list[int], **fields: Any) -> predict_pb2.Tensor:
+    proto = predict_pb2.Tensor(**({"dtype": 1} | fields))
+    for size in dims:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
+@pytest.mark.parametrize(
+    ("proto", "message"),
+    [
+        (tensor([2], tensor_content=b"1234"), r"4 bytes of content do not fill a float32 .* \[2\]"),
+        (tensor([1], float_val=[1, 2]), "2 values do not fit"),
+        (tensor([-1]), r"must be known, got \[-1\]"),
+        (tensor([1] * 65), "at most 64 dimensions, got 65"),
+        (tensor([1 << 40]), "larger than"),
+        (tensor([1 << 62, 1 << 62]), "larger than"),
+        (tensor([1], dtype=0), "type number 0 are not supported"),
+        (tensor([1], dtype=101), "type number 101"),
+        (tensor([1], dtype=7, tensor_content=b"x"), "must come in string_val"),
+    ],
+)
+def test_a_tensor_that_does_not_fit_together_is_refused(proto: Any, message: str):
+    with pytest.raises(ValueError, match=message):
+        to_array(proto)
+
+
+def test_an_array_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match="arrays of complex128 cannot be sent. Known: bool, float"):
+        number(np.dtype(complex))
