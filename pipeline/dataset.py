@@ -70,6 +70,7 @@ def load(config: DataConfig, batch_size: int = 128, scaling: preprocess.Scaling 
     size = min(batch_size, info.counts["train"])  # a set smaller than a batch still trains
 
     def train_epoch(epoch: Any) -> tf.data.Dataset:
+        tf.random.set_seed(1)  # of this function's graph alone: no seed set elsewhere has a say
         seed = tf.cast(epoch, tf.int64) * EPOCH_SEED_STRIDE + config.seed
         order = examples["train"].shuffle(
             config.shuffle_buffer, seed, reshuffle_each_iteration=False

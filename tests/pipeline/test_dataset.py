@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline import DataConfig, load
 from pipeline.dataset import Splits
@@ -59,6 +60,16 @@ def test_epochs_differ_and_any_of_them_can_be_started_from(data_dir):
     epochs = [three[:12], three[12:24], three[24:]]
     assert epochs[0] != epochs[1] != epochs[2]
     assert labels_of(data.train_epochs(2).take(12)) == epochs[2]
+
+
+@pytest.mark.parametrize("global_seed", [0, 7])
+def test_a_global_seed_has_no_say_in_the_order_of_epochs(data_dir, global_seed):
+    before = labels_of(digits(data_dir).train_epochs(1).take(3))
+    tf.random.set_seed(global_seed)
+    try:
+        assert labels_of(digits(data_dir).train_epochs(1).take(3)) == before
+    finally:
+        tf.random.set_seed(None)
 
 
 def test_images_are_scaled_for_the_model(data_dir):

@@ -1,0 +1,39 @@
+"""The `convoy` command. Nothing heavy is imported here: `convoy --help` answers at once."""
+
+import os
+import sys
+
+import typer
+
+from jobs.commands import config, demo, evaluate, models, predict, run, serve, tune
+from jobs.exits import USAGE, CommandError
+
+app = typer.Typer(
+    name="convoy",
+    help="Takes image classifiers from a dataset to production.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("run")(run.run)
+app.command("train")(run.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("tune")(tune.tune)
+app.command("serve")(serve.serve)
+app.command("predict")(predict.predict)
+app.command("demo")(demo.demo)
+app.add_typer(models.app, name="models")
+app.add_typer(config.app, name="config")
+
+
+def main() -> None:
+    """Run the command and end the process with its exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
+    try:
+        app()
+    except CommandError as problem:
+        print(f"convoy: {problem}", file=sys.stderr)
+        sys.exit(problem.code)
+    except KeyboardInterrupt:
+        print("convoy: interrupted", file=sys.stderr)
+        sys.exit(USAGE)

@@ -1,0 +1,4 @@
+"""The commands of `convoy`, one file per noun.
+
+They import what is heavy only when they are called.
+"""

@@ -1,0 +1,114 @@
+"""`convoy run` and `convoy train`: the whole job, or its training alone."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs import exits, options
+from jobs.exits import CommandError
+
+if TYPE_CHECKING:
+    from jobs.config import Job
+    from jobs.retrain import Outcome
+    from jobs.rundir import RunDir
+
+Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run's directory.")]
+OptionalConfig = Annotated[Path | None, typer.Argument(metavar="CONFIG", help="Job file (TOML).")]
+
+
+def run(
+    config: OptionalConfig = None,
+    set_: options.Overrides = None,
+    resume: Resume = None,
+    runs: options.Runs = Path("runs"),
+    json: options.Json = False,
+) -> None:
+    """Train, prove, export and publish a model.
+
+    Exit codes: 0 published, 2 wrong configuration, 3 not blessed, 75 interrupted (continue with
+    --resume).
+    """
+    outcome = _execute(config, set_, resume, runs, train_only=False)
+    _print(outcome, json)
+    if not outcome.blessed:
+        raise CommandError("not blessed: " + "; ".join(outcome.reasons), exits.NOT_BLESSED)
+
+
+def train(
+    config: OptionalConfig = None,
+    set_: options.Overrides = None,
+    resume: Resume = None,
+    runs: options.Runs = Path("runs"),
+    json: options.Json = False,
+) -> None:
+    """Train and evaluate a model; publish nothing."""
+    _print(_execute(config, set_, resume, runs, train_only=True), json)
+
+
+def _execute(
+    config: Path | None,
+    overrides: list[str] | None,
+    resume: Path | None,
+    runs: Path,
+    train_only: bool,
+) -> "Outcome":
+    job, directory = _open(config, overrides, resume, runs)
+    from jobs import console
+
+    console.load_tensorflow()
+    from jobs import retrain
+    from jobs.config import ConfigError
+    from jobs.progress import watch
+    from jobs.rundir import RunDir
+    from trainer.callbacks import Diverged, Interrupted
+
+    run_dir = directory or RunDir.create(runs, job.name, job.to_toml())
+    console.stderr.print(f"run {run_dir.path}", highlight=False)
+    try:
+        with watch(job.train.epochs) as hooks:
+            return retrain.retrain(job, run_dir, hooks, train_only)
+    except ConfigError as problem:
+        if directory is None:
+            run_dir.discard()
+        raise CommandError(str(problem)) from None
+    except Diverged as problem:
+        raise CommandError(str(problem), exits.FAILED) from None
+    except Interrupted:
+        message = f"interrupted. Continue with: convoy run --resume {run_dir.path}"
+        raise CommandError(message, exits.INTERRUPTED) from None
+
+
+def _open(
+    config: Path | None, overrides: list[str] | None, resume: Path | None, runs: Path
+) -> tuple["Job", "RunDir | None"]:
+    from jobs.config import ConfigError, load
+    from jobs.rundir import CONFIG, RunDir
+
+    if resume is not None and overrides:
+        raise CommandError("--set does not go with --resume: a run keeps its settings")
+    try:
+        if resume is not None and config is None:
+            directory = RunDir.open(resume)
+            return load(directory / CONFIG), directory
+        if config is not None and resume is None:
+            return load(config, overrides), None
+    except (ConfigError, ValueError) as problem:
+        raise CommandError(str(problem)) from None
+    raise CommandError("expected either a job file or --resume RUN")
+
+
+def _print(outcome: "Outcome", json: bool) -> None:
+    from jobs import console
+
+    if json:
+        console.print_json(outcome.to_json())
+        return
+    rows: list[list[Any]] = [
+        ["status", outcome.status],
+        ["run", outcome.run],
+        ["version", outcome.version or "none"],
+    ]
+    rows += [[name, f"{value:.4f}"] for name, value in outcome.metrics.items()]
+    rows += [["seconds", f"{sum(outcome.seconds.values()):.1f}"]]
+    console.print_table("", ["", ""], rows)

@@ -1,0 +1,41 @@
+"""`convoy serve`: the embedded model server on a store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs import console, options
+from jobs.exits import CommandError
+
+if TYPE_CHECKING:
+    from serving.server import ModelServer
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="gRPC port; 0 picks a free one.")]
+RestPort = Annotated[int, typer.Option(min=0, max=65535, help="REST port; 0 picks a free one.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every interface.")]
+
+
+def serve(
+    store: options.StoreDir = Path("models"),
+    port: Port = 8500,
+    rest_port: RestPort = 8501,
+    host: Host = "127.0.0.1",
+) -> None:
+    """Serve a store's models over gRPC and REST until SIGTERM, following what is published."""
+    console.load_tensorflow()
+    from serving import server
+    from serving.errors import ServingError
+    from serving.settings import Listen, of_store
+    from serving.store import Store
+
+    try:
+        Store(store).create()  # an empty store is served, and filled later
+        settings = of_store(store, Listen(host=host, port=port, rest_port=rest_port))
+        server.serve(settings, _announce)
+    except (ServingError, OSError) as problem:
+        raise CommandError(str(problem)) from None
+
+
+def _announce(server: "ModelServer") -> None:
+    print(f"listening grpc={server.grpc_address} rest={server.rest_address}", flush=True)

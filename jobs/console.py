@@ -1,0 +1,64 @@
+"""What a person sees: progress and logs on stderr, results on stdout."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+OUR_LOGGERS = ("pipeline", "trainer", "tuning", "serving", "jobs")
+stderr = Console(stderr=True)
+stdout = Console()
+
+
+def start_logging() -> None:
+    """Show our packages' log records from INFO on, and everybody else's errors."""
+    handler = RichHandler(console=stderr, show_path=False, log_time_format="%H:%M:%S")
+    logging.basicConfig(level=logging.ERROR, handlers=[handler], format="%(message)s")
+    for name in OUR_LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on one line of stdout."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def print_table(title: str, head: list[str], rows: list[list[Any]]) -> None:
+    """Print a table on stdout."""
+    table = Table(*head, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    stdout.print(table)
+
+
+@contextmanager
+def quiet_native_logs() -> Iterator[None]:
+    """Drop what TensorFlow's native code writes to stderr while it is first imported.
+
+    Those lines ("Could not find cuda drivers") come before its logging can be configured.
+    Exceptions pass.
+    """
+    kept = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow now, with a word to the person who waits for it."""
+    start_logging()
+    with stderr.status("loading TensorFlow"), quiet_native_logs():
+        import tensorflow  # noqa: F401  # imported for its side effect: later imports find it
+    for name in ("absl", "tensorflow"):  # importing TensorFlow has set their levels anew
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,15 @@
+"""Exit codes, and the error that ends a command with one of them and one clear line."""
+
+PUBLISHED = 0
+FAILED = 1
+USAGE = 2
+NOT_BLESSED = 3
+INTERRUPTED = 75  # EX_TEMPFAIL: try again, with --resume
+
+
+class CommandError(Exception):
+    """Ends the command: the message goes to stderr, without a traceback."""
+
+    def __init__(self, message: str, code: int = USAGE) -> None:
+        super().__init__(message)
+        self.code = code

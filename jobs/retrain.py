@@ -1,0 +1,210 @@
+"""The main job.
+
+Data, train, evaluate, bless, export, publish, report, one recorded stage after another.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import pipeline
+from jobs.bless import Blessing, bless
+from jobs.card import make_card
+from jobs.config import ConfigError, Job
+from jobs.rundir import RunDir
+from pipeline.dataset import Splits
+from serving.store import Store
+from trainer import network, precision, report, zoo
+from trainer.callbacks import Hooks, Interrupted
+from trainer.evaluate import Evaluation, Predictions, predict, score
+from trainer.export import export
+from trainer.fit import fit, read_history
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    status: str  # "published", "not_blessed" or "trained"
+    run: str
+    version: int | None
+    metrics: dict[str, float]
+    blessed: bool
+    seconds: dict[str, float]
+    reasons: list[str] = field(default_factory=list)  # why it was not blessed
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the outcome as plain JSON values."""
+        return asdict(self)
+
+
+def retrain(job: Job, run: RunDir, hooks: Hooks, train_only: bool = False) -> Outcome:
+    """Take the run from where it stands to its end, each stage once.
+
+    Raises ConfigError when the data or the model do not fit the job, Interrupted when a hook asks
+    to stop.
+    """
+    stages = Stages(job, run, hooks)
+    data = stages.prepare_data()
+    model = stages.train(data)
+    predictions, evaluation = stages.evaluate(data, model)
+    blessing = stages.bless(evaluation)
+    version, status = None, "trained" if train_only else "not_blessed"
+    if blessing.blessed and not train_only:
+        stages.export(data, model)
+        version, status = stages.publish(), "published"
+    stages.report(model, data, report.RunSummary(job.name, data.info, evaluation, predictions))
+    return Outcome(
+        status=status,
+        run=str(run.path),
+        version=version,
+        metrics=evaluation.metrics(),
+        blessed=blessing.blessed,
+        seconds=run.seconds(),
+        reasons=blessing.reasons(),
+    )
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of one run. Each may be asked for again after an interruption."""
+
+    job: Job
+    run: RunDir
+    hooks: Hooks
+
+    def prepare_data(self) -> Splits:
+        """Load the data; what an earlier run prepared is only opened."""
+        with self._stage("data"):
+            data = load_data(self.job)
+            self.run.write_json("data.json", asdict(data.info))
+        log.info("data: %s, %s", data.info.source, data.info.counts)
+        return data
+
+    def train(self, data: Splits) -> keras.Model:
+        """Give the trained network in float32, from disk when it is trained already."""
+        if self.run.is_done("train"):
+            return load_model(self.run)
+        train = self.job.train
+        policy, reason = precision.choose(train.precision)
+        log.info("precision: %s (%s)", policy, reason)
+        with self._stage("train"):
+            keras.utils.set_random_seed(train.seed)
+            trained = network.build(self.job.model, data.info, policy)
+            result = fit(trained, data, train, self.run.path, self.hooks)
+            model = network.in_float32(trained, self.job.model, data.info)
+            _save(model, self.run / "model.keras")
+        epochs = len(result.history)
+        log.info(
+            "trained: best epoch %d of %d, %.0f examples/s",
+            result.best_epoch,
+            epochs,
+            result.examples_per_second,
+        )
+        return model
+
+    def evaluate(self, data: Splits, model: keras.Model) -> tuple[Predictions, Evaluation]:
+        """Score the network on the test split."""
+        with self._stage("evaluate"):
+            predictions = predict(model, data.test)
+            evaluation = score(predictions, data.info.class_names, self.job.train.top_k)
+            self.run.write_json("evaluation.json", asdict(evaluation))
+        log.info("test: %s", ", ".join(f"{k} {v:.4f}" for k, v in evaluation.metrics().items()))
+        return predictions, evaluation
+
+    def bless(self, evaluation: Evaluation) -> Blessing:
+        """Hold the scores against the job's floors."""
+        with self._stage("bless"):
+            blessing = bless(evaluation, self.job.bless)
+            self.run.write_json("blessing.json", blessing.to_json())
+        return blessing
+
+    def export(self, data: Splits, model: keras.Model) -> None:
+        """Write the SavedModel, whole or not at all."""
+        if self.run.is_done("export"):
+            return
+        with self._stage("export"):
+            card = make_card(self.job, self.run, data.info)
+            self.run.write_json("card.json", card)
+            scaling = zoo.MODELS[self.job.model.name].scaling
+            staged = export(model, data.info, scaling, self.run / "partial-export", card)
+            staged.rename(self.run / "export")
+
+    def publish(self) -> int:
+        """Put the SavedModel into the store, unless this run did so before it was interrupted."""
+        name, publish = self.job.name, self.job.publish
+        store = Store(publish.store, keep=publish.keep)
+        with self._stage("publish"):
+            version = _published_by(store, name, self.run.path.name)
+            if version is None:
+                version = store.publish(name, self.run / "export")
+        log.info("published: %s version %d in %s", name, version, publish.store)
+        return version
+
+    def report(self, model: keras.Model, data: Splits, summary: report.RunSummary) -> None:
+        """Write the page about the run."""
+        with self._stage("report"):
+            history = read_history(self.run / "history.csv")
+            self.run.write("report.html", report.render(summary, history, model, data.test))
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        if self.hooks.stop_requested():
+            raise Interrupted
+        with self.run.stage(name):
+            yield
+
+
+def load_data(job: Job) -> Splits:
+    """Load the job's data as its model takes it. Raises ConfigError when it cannot."""
+    check_model(job)
+    try:
+        data = pipeline.load(job.data, job.train.batch_size, zoo.MODELS[job.model.name].scaling)
+        network.check_fits(job.model, data.info)
+    except ValueError as problem:
+        raise ConfigError(str(problem)) from None
+    return data
+
+
+def check_model(job: Job) -> None:
+    """Check the model's name and options. Raises ConfigError that names what is allowed."""
+    try:
+        zoo.check_options(job.model.name, job.model.options)
+    except ValueError as problem:
+        raise ConfigError(f"model: {problem}") from None
+
+
+def load_model(run: RunDir) -> keras.Model:
+    """Load the trained float32 network of a run.
+
+    Raises ConfigError when the run has not trained one yet.
+    """
+    path = run / "model.keras"
+    if not path.is_file():
+        raise ConfigError(
+            f"no trained model {path}: continue the run with convoy run --resume {run.path}"
+        )
+    return keras.models.load_model(path, compile=False)
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    staged = path.with_name(f"partial-{path.name}")
+    model.save(staged)
+    staged.rename(path)
+
+
+def _published_by(store: Store, name: str, run_id: str) -> int | None:
+    """Give the version whose card names this run: one run never publishes twice."""
+    for version in reversed(store.versions(name)):
+        card = json.loads((store.path(name, version) / "assets.extra" / "card.json").read_text())
+        if card.get("run") == run_id:
+            return version
+    return None

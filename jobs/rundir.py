@@ -1,0 +1,86 @@
+"""The directory of one run: its files by name, and which stages are done."""
+
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+STATE = "state.json"
+CONFIG = "config.toml"
+
+
+class RunDir:
+    """`runs/<name>/<UTC time>-<id>/`. Every file in it is written whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, root: Path, name: str, config_toml: str) -> "RunDir":
+        """Make the directory of a new run and write its resolved job file."""
+        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        path = root / name / f"{moment}-{secrets.token_hex(3)}"
+        path.mkdir(parents=True)
+        run = cls(path)
+        run.write(CONFIG, config_toml)
+        run.write_json(STATE, {"stages": {}})
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDir":
+        """Open the directory of an earlier run. Raises ValueError when it is none."""
+        if not (path / STATE).is_file() or not (path / CONFIG).is_file():
+            raise ValueError(
+                f"{path} is no run: expected a directory with {STATE} and {CONFIG}, as convoy "
+                f"run makes"
+            )
+        return cls(path)
+
+    def discard(self) -> None:
+        """Remove the run: it was refused before it did anything."""
+        shutil.rmtree(self.path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def write(self, name: str, text: str) -> None:
+        """Replace a text file atomically."""
+        staged = self.path / f".{name}.partial"
+        with staged.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.rename(self.path / name)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Replace a JSON file atomically."""
+        self.write(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file."""
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
+
+    def is_done(self, stage: str) -> bool:
+        """Tell whether a stage ended, in this process or an earlier one."""
+        return stage in self.read_json(STATE)["stages"]
+
+    def seconds(self) -> dict[str, float]:
+        """Give the seconds that each finished stage took when it last ran."""
+        stages = self.read_json(STATE)["stages"]
+        return {name: stage["seconds"] for name, stage in stages.items()}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a block and record the stage as done when it ends without an exception."""
+        started = time.perf_counter()
+        yield
+        state = self.read_json(STATE)
+        seconds = round(time.perf_counter() - started, 3)
+        state["stages"][name] = {"seconds": seconds, "ended": datetime.now(UTC).isoformat()}
+        self.write_json(STATE, state)

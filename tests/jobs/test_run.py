@@ -1,0 +1,219 @@
+"""The main job from the command line, with real processes, files and signals."""
+
+import json
+import signal
+import subprocess
+import sys
+import tomllib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from jobs.config import ConfigError, load
+from jobs.demo import embedded_server, write_samples
+from jobs.retrain import load_data
+from pipeline import preprocess
+from serving.client import Client
+
+RUN_FILES = {
+    "config.toml", "state.json", "data.json", "checkpoints", "logs", "history.csv", "model.keras",
+    "evaluation.json", "blessing.json", "export", "card.json", "report.html",
+}  # fmt: skip
+
+
+def test_a_run_publishes_and_reports(published):
+    place, outcome = published
+    assert outcome["status"] == "published"
+    assert outcome["blessed"] is True
+    assert outcome["metrics"].keys() == {"accuracy", "loss", "top_5_accuracy"}
+    assert outcome["metrics"]["accuracy"] > 0.5
+    stages = ["data", "train", "evaluate", "bless", "export", "publish", "report"]
+    assert list(outcome["seconds"]) == stages
+    listed = place.result("models", "list")
+    assert listed == [
+        {
+            "name": "tiny",
+            "versions": [outcome["version"]],
+            "live": outcome["version"],
+            "labels": {"stable": outcome["version"]},
+        }
+    ]
+
+
+def test_a_run_leaves_everything_one_needs_to_judge_it(published):
+    place, outcome = published
+    run = place.path / outcome["run"]
+    assert {path.name for path in run.iterdir()} == RUN_FILES
+    resolved = tomllib.loads((run / "config.toml").read_text())
+    assert resolved["train"]["optimizer"] == "adam"  # defaults are written out
+    card = json.loads((run / "export" / "assets.extra" / "card.json").read_text())
+    assert card["run"] == run.name
+    assert card["data"]["counts"] == {"test": 360, "validation": 144, "train": 1293}
+    assert card["metrics"]["accuracy"] == outcome["metrics"]["accuracy"]
+    report = (run / "report.html").read_text()
+    assert report.count("data:image/png;base64,") >= 2
+    assert "http" not in report.replace("http-equiv", "")  # self-contained
+
+
+def test_evaluate_repeats_the_scores_of_the_run(published):
+    place, outcome = published
+    result = place.result("evaluate", outcome["run"])
+    assert result["accuracy"] == pytest.approx(outcome["metrics"]["accuracy"])
+    assert sum(map(sum, result["confusion"])) == 360
+
+
+def test_a_finished_run_that_is_resumed_publishes_nothing_new(published):
+    place, outcome = published
+    again = place.result("run", "--resume", outcome["run"])
+    assert again["version"] == outcome["version"]
+    assert len(place.result("models", "list")[0]["versions"]) == 1
+
+
+def test_the_next_run_publishes_the_next_version(workplace):
+    runs = [workplace.result("run", "job.toml", "--set", "train.epochs=1") for _ in range(2)]
+    versions = [run["version"] for run in runs]
+    assert versions[0] < versions[1]
+    listed = workplace.result("models", "list")[0]
+    assert (sorted(listed["versions"]), listed["live"]) == (versions, versions[1])
+    assert workplace.result("models", "rollback", "tiny")["live"] == versions[0]
+
+
+def test_a_model_below_the_floor_is_not_published(workplace):
+    done = workplace("run", "job.toml", "--set", "bless.min_accuracy=1", "--json")
+    assert done.returncode == 3
+    outcome = json.loads(done.stdout)
+    assert (outcome["status"], outcome["blessed"], outcome["version"]) == (
+        "not_blessed",
+        False,
+        None,
+    )
+    assert "not blessed: accuracy is 0." in done.stderr
+    assert not (workplace.path / "models" / "tiny").exists()
+
+
+def test_train_publishes_nothing(workplace):
+    outcome = workplace.result("train", "job.toml", "--set", "train.epochs=1")
+    assert outcome["status"] == "trained"
+    assert not (workplace.path / "models").exists()
+
+
+def test_a_terminated_run_says_how_to_go_on_and_does(workplace):
+    command = [sys.executable, "-m", "jobs", "run", "job.toml", "--set", "train.epochs=60"]
+    patient = ["--set", "train.early_stopping_patience=60"]
+    with subprocess.Popen(
+        [*command, *patient], cwd=workplace.path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if line.startswith("epoch 2/60"):
+                process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 75
+    assert "interrupted. Continue with: convoy run --resume runs/tiny/" in seen[-1]
+    run = seen[-1].rpartition("--resume ")[2].strip()
+    config = workplace.path / run / "config.toml"
+    config.write_text(config.read_text().replace("epochs = 60", "epochs = 4"))
+    done = workplace("run", "--resume", run, "--json")
+    assert json.loads(done.stdout)["status"] == "published"
+    assert "epoch 1/4" not in done.stderr  # finished epochs are not trained again
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.source=folder:nowhere", "folder: nowhere is no directory"),
+        ("data.source=idx:nowhere", "no train-images-idx3-ubyte or"),
+        ("model.name=lenet", "unknown model 'lenet'. Did you mean"),
+        ("model.options.activation=rel", "option 'activation' got 'rel'"),
+        ("data.image_size=[8, 8]", r"data.image_size \[8, 8\] is too small for lenet5"),
+        ("data.source=iris", "model.name 'lenet5' takes image; iris gives features"),
+    ],
+)
+def test_data_and_model_must_fit_each_other(workplace, override, message):
+    job = load(workplace.path / "job.toml", [override])
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_data(job)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.source=nothing", "no such source. Allowed: digits, iris"),  # seen in the file
+        ("data.image_size=[8, 8]", "data.image_size [8, 8] is too small"),  # seen in the data
+    ],
+)
+def test_bad_input_ends_with_one_line_and_leaves_no_run(workplace, override, message):
+    done = workplace("run", "job.toml", "--set", override)
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("convoy: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "Traceback" not in done.stderr
+    assert not list((workplace.path / "runs").glob("*/*"))
+
+
+def test_a_run_without_a_trained_model_cannot_be_evaluated(published):
+    place, outcome = published
+    empty = place.path / "empty"
+    empty.mkdir()
+    for name in ("config.toml", "state.json"):
+        (empty / name).write_bytes((place.path / outcome["run"] / name).read_bytes())
+    done = place("evaluate", "empty")
+    assert done.returncode == 2
+    assert "no trained model empty/model.keras: continue the run with" in done.stderr
+
+
+def test_one_image_gives_the_same_answer_at_every_door(published, tmp_path):
+    """Keras model, SavedModel by pixels and by PNG file, and the embedded server over gRPC."""
+    place, outcome = published
+    pixels = np.random.default_rng(3).integers(0, 256, (16, 16, 1), dtype=np.uint8)
+    png = tmp_path / "image.png"
+    Image.fromarray(pixels[..., 0]).save(png)
+    run = place.path / outcome["run"]
+
+    network = keras.models.load_model(run / "model.keras", compile=False)
+    expected = network(preprocess.scale(pixels[None], "unit"), training=False).numpy()[0]
+    signatures = tf.saved_model.load(str(run / "export")).signatures
+    answers = {
+        "pixels": signatures["serving_default"](image=tf.constant(pixels[None])),
+        "file": signatures["image_bytes"](image_bytes=tf.constant([png.read_bytes()])),
+    }
+    with embedded_server(str(place.path / "models")) as address, Client(address) as client:
+        answers["server, pixels"] = client.infer({"image": pixels[None]}, model="tiny")
+        [prediction] = client.predict([png], model="tiny", top=10)
+    for door, answer in answers.items():
+        assert np.abs(answer["probabilities"][0] - expected).max() < 1e-5, door
+    by_class = {score.class_id: score.probability for score in prediction.top}
+    assert np.abs([by_class[i] - expected[i] for i in range(10)]).max() < 1e-5
+    assert prediction.label == str(expected.argmax())
+    assert prediction.version == outcome["version"]
+
+
+def test_predict_prints_the_contract_s_json(published, tmp_path):
+
+    place, outcome = published
+    job = load(place.path / "job.toml")
+    samples = write_samples(job, tmp_path / "samples", 3)
+    with embedded_server(str(place.path / "models")) as address:
+        where = ["--model", "tiny", "--address", address]
+        answers = place.result("predict", str(tmp_path / "samples"), *where, "--top", "3")
+        unknown = place("predict", str(samples[0]), "--model", "none", "--address", address)
+    assert [answer["file"] for answer in answers] == [str(path) for path in samples]
+    for answer in answers:
+        assert answer.keys() >= {"label", "class_id", "probability", "top", "model", "version"}
+        assert (answer["model"], answer["version"]) == ("tiny", outcome["version"])
+        assert len(answer["top"]) == 3
+    assert unknown.returncode == 1
+    assert "none" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
+
+
+def test_nothing_but_the_json_is_printed_on_stdout(published):
+    place, outcome = published
+    done = place("evaluate", outcome["run"], "--json")
+    assert len(done.stdout.splitlines()) == 1
+    json.loads(done.stdout)

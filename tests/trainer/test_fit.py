@@ -1,0 +1,117 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from trainer import checkpoint, network, zoo
+from trainer.callbacks import Diverged, Hooks, Interrupted, best_epoch, has_converged
+from trainer.config import ModelConfig, TrainConfig
+from trainer.fit import compile_for, fit, read_history, write_history
+
+DROPOUT_NET = ModelConfig(
+    name="mnist_cnn", options={"filters": [4, 4], "units": 16, "first_kernel": 3}
+)
+TRAIN = TrainConfig(epochs=4, batch_size=100, learning_rate=3e-3, early_stopping_patience=None)
+
+
+def fresh(data, seed: int = 0) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    return network.build(DROPOUT_NET, data.info)
+
+
+def test_training_learns_and_keeps_the_best_epoch(digits, tmp_path):
+    model = fresh(digits)
+    result = fit(model, digits, TRAIN, tmp_path)
+    losses = [epoch["val_loss"] for epoch in result.history]
+    assert losses[-1] < losses[0]
+    assert losses[result.best_epoch - 1] == min(losses)
+    compile_for(model, TRAIN)
+    loss, _ = model.evaluate(digits.validation, verbose=0)
+    assert loss == pytest.approx(min(losses), rel=1e-5)
+    assert list((tmp_path / "logs").rglob("events.out.tfevents.*"))
+    assert read_history(tmp_path / "history.csv") == result.history
+
+
+def test_a_run_stopped_and_continued_equals_an_undisturbed_one_bit_for_bit(digits, tmp_path):
+    undisturbed = fresh(digits)
+    whole = fit(undisturbed, digits, TRAIN, tmp_path / "whole")
+    steps = 0
+
+    def stop_in_the_third_epoch() -> bool:
+        nonlocal steps
+        steps += 1
+        return steps > 2 * digits.steps_per_epoch + 5
+
+    stopping = Hooks(stop_requested=stop_in_the_third_epoch)
+    with pytest.raises(Interrupted):
+        fit(fresh(digits), digits, TRAIN, tmp_path / "cut", stopping)
+    continued = fresh(digits, seed=99)  # another start: all must come from the checkpoint
+    rest = fit(continued, digits, TRAIN, tmp_path / "cut")
+    for one, other in zip(undisturbed.variables, continued.variables, strict=True):
+        assert np.array_equal(one, other), one.path
+    timeless = [{k: v for k, v in e.items() if k != "seconds"} for e in whole.history]
+    assert timeless == [{k: v for k, v in e.items() if k != "seconds"} for e in rest.history]
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(digits, tmp_path):
+    fit(fresh(digits), digits, TRAIN, tmp_path)
+    newest = max((tmp_path / "checkpoints").glob("epoch-*.npz"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    model = fresh(digits)
+    compile_for(model, TRAIN)
+    assert len(checkpoint.restore(tmp_path / "checkpoints", model)) == 3
+
+
+def test_a_checkpoint_of_another_network_is_refused(digits, tmp_path):
+    fit(fresh(digits), digits, TRAIN.model_copy(update={"epochs": 1}), tmp_path)
+    other = zoo.build("lenet5", image_size=(16, 16), channels=1, num_classes=10)
+    compile_for(other, TRAIN)
+    with pytest.raises(ValueError, match="made by another model than the job describes"):
+        checkpoint.restore(tmp_path / "checkpoints", other)
+
+
+def test_best_weights_that_are_missing_are_named(digits, tmp_path):
+    with pytest.raises(ValueError, match=r"no readable checkpoint .*best\.npz"):
+        checkpoint.restore_best(tmp_path, fresh(digits))
+
+
+def test_a_loss_that_is_no_number_ends_training_and_names_the_rate(digits, tmp_path):
+    wild = TRAIN.model_copy(update={"learning_rate": 1e30, "optimizer": "sgd"})
+    with pytest.raises(Diverged, match=r"in epoch 1: train\.learning_rate is probably too high"):
+        fit(fresh(digits), digits, wild, tmp_path)
+
+
+def test_hooks_see_every_step_and_epoch(digits, tmp_path):
+    steps, epochs = [], []
+    hooks = Hooks(
+        on_step=lambda step, of: steps.append((step, of)),
+        on_epoch=lambda epoch, logs: epochs.append((epoch, set(logs))),
+    )
+    fit(fresh(digits), digits, TRAIN.model_copy(update={"epochs": 2}), tmp_path, hooks)
+    assert steps == [(step, 12) for step in range(1, 13)] * 2
+    assert epochs == [(e, {"loss", "accuracy", "val_loss", "val_accuracy"}) for e in (1, 2)]
+
+
+def test_early_stopping_counts_epochs_since_the_best():
+    history = [{"val_loss": loss} for loss in (3.0, 1.0, 2.0, 1.0)]
+    assert best_epoch(history) == 2  # the first of equals
+    assert has_converged(history, 2)
+    assert not has_converged(history, 3)
+    assert not has_converged(history, None)
+    assert not has_converged([], 1)
+
+
+def test_training_ends_when_validation_no_longer_improves(digits, tmp_path):
+    patient = TRAIN.model_copy(
+        update={"epochs": 40, "learning_rate": 0.02, "early_stopping_patience": 2}
+    )
+    result = fit(fresh(digits), digits, patient, tmp_path)
+    assert len(result.history) < 40
+    assert len(result.history) == result.best_epoch + 2
+
+
+def test_history_survives_its_file(tmp_path):
+    history = [{"epoch": 1.0, "loss": 0.1 + 0.2}, {"epoch": 2.0, "loss": math.pi}]
+    write_history(tmp_path / "history.csv", history)
+    assert read_history(tmp_path / "history.csv") == history

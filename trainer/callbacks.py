@@ -1,0 +1,95 @@
+"""What happens between the steps and epochs of `fit`."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from trainer import checkpoint
+from trainer.checkpoint import History
+
+MONITOR = "val_loss"  # smoother than accuracy on small validation sets, and never tied
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; the last finished epoch is on disk."""
+
+
+class Diverged(Exception):
+    """The loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Functions of the caller. They see training and cannot change it."""
+
+    on_step: Callable[[int, int], None] = lambda step, steps: (
+        None
+    )  # steps done, steps in this epoch
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, logs: (
+        None
+    )  # epochs done, metrics
+    stop_requested: Callable[[], bool] = lambda: False
+
+
+class Keeper(keras.callbacks.Callback):
+    """Keeps history, checkpoints and the best weights; ends training when it no longer improves."""
+
+    def __init__(self, directory: Path, history: History, patience: int | None) -> None:
+        super().__init__()
+        self.directory, self.history, self.patience = directory, history, patience
+        self._epoch_started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch_started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        seconds = time.perf_counter() - self._epoch_started
+        entry = {
+            "epoch": epoch + 1,
+            **{k: float(v) for k, v in (logs or {}).items()},
+            "seconds": seconds,
+        }
+        if not math.isfinite(entry["loss"]):
+            raise Diverged(
+                f"the loss became {entry['loss']} in epoch {epoch + 1}: train.learning_rate is "
+                f"probably too high"
+            )
+        self.history.append(entry)
+        if best_epoch(self.history) == epoch + 1:
+            checkpoint.save_best(self.directory, self.model)
+        checkpoint.save(self.directory, self.model, self.history)
+        self.model.stop_training = has_converged(self.history, self.patience)
+
+
+class Observer(keras.callbacks.Callback):
+    """Calls the hooks."""
+
+    def __init__(self, hooks: Hooks, steps: int) -> None:
+        super().__init__()
+        self.hooks, self.steps = hooks, steps
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.hooks.on_step(batch + 1, self.steps)
+        if self.hooks.stop_requested():
+            raise Interrupted
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.hooks.on_epoch(epoch + 1, {name: float(value) for name, value in (logs or {}).items()})
+
+
+def best_epoch(history: History) -> int:
+    """Give the number of the first epoch with the lowest validation loss.
+
+    0 for an empty history.
+    """
+    return 1 + min(range(len(history)), key=lambda i: history[i][MONITOR], default=-1)
+
+
+def has_converged(history: History, patience: int | None) -> bool:
+    """Tell whether `patience` epochs have passed since the best one."""
+    return patience is not None and len(history) - best_epoch(history) >= patience

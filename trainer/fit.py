@@ -1,0 +1,95 @@
+"""Fit a network to batches, keeping what an interrupted run needs to go on."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from pipeline.dataset import Splits
+from trainer import checkpoint
+from trainer.callbacks import Hooks, Keeper, Observer, best_epoch, has_converged
+from trainer.checkpoint import History
+from trainer.config import TrainConfig
+from trainer.optimizers import make_optimizer
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit learned of itself; the weights are in the model, those of the best epoch."""
+
+    history: History
+    best_epoch: int
+    examples_per_second: float  # median over epochs, validation included
+
+
+def fit(
+    model: keras.Model,
+    data: Splits,
+    config: TrainConfig,
+    directory: Path,
+    hooks: Hooks | None = None,
+) -> FitResult:
+    """Train until the epochs are done or validation stops improving, then put the best weights
+    back.
+
+    Continues from `directory/checkpoints` when a state is there. Writes TensorBoard's files to
+    `directory/logs` and `directory/history.csv`. Raises Interrupted when a hook asks to stop,
+    Diverged when the loss is no longer finite.
+    """
+    hooks = hooks or Hooks()
+    compile_for(model, config)
+    states = directory / "checkpoints"
+    history = checkpoint.restore(states, model)
+    first = len(history)
+    if first < config.epochs and not has_converged(history, config.early_stopping_patience):
+        model.fit(
+            data.train_epochs(first),
+            initial_epoch=first,
+            epochs=config.epochs,
+            steps_per_epoch=data.steps_per_epoch,
+            validation_data=data.validation,
+            shuffle=False,  # the epochs come shuffled
+            verbose=0,  # Keras' bar goes to stdout; hooks let the caller draw its own
+            callbacks=[
+                Keeper(states, history, config.early_stopping_patience),
+                Observer(hooks, data.steps_per_epoch),
+                keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
+            ],
+        )
+    checkpoint.restore_best(states, model)
+    write_history(directory / "history.csv", history)
+    examples = data.steps_per_epoch * data.batch_size
+    seconds = sorted(epoch["seconds"] for epoch in history)
+    return FitResult(history, best_epoch(history), examples / seconds[len(seconds) // 2])
+
+
+def compile_for(model: keras.Model, config: TrainConfig) -> None:
+    """Compile with the job's optimizer and build every optimizer variable.
+
+    So that a state can be assigned.
+    """
+    model.compile(
+        optimizer=make_optimizer(config.optimizer, config.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=bool(
+            tf.config.list_physical_devices("GPU")
+        ),  # XLA's compilation outlasts training on CPUs
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def write_history(path: Path, history: History) -> None:
+    """Write one CSV line per epoch."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]))
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def read_history(path: Path) -> History:
+    """Read what `write_history` wrote."""
+    with path.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]

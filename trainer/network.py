@@ -1,0 +1,52 @@
+"""A job's network: built for its data, in the precision it is trained or exported in."""
+
+from typing import Any
+
+import keras
+
+from pipeline.dataset import DataInfo
+from trainer import precision, zoo
+from trainer.config import ModelConfig
+
+
+def build(config: ModelConfig, info: DataInfo, policy: str = "float32") -> keras.Model:
+    """Build the architecture for the shape and classes of the data, under a Keras dtype policy."""
+    with precision.policy(policy):
+        return zoo.build(
+            config.name, **_shape(info), num_classes=info.num_classes, **config.options
+        )
+
+
+def check_fits(config: ModelConfig, info: DataInfo) -> None:
+    """Raise ValueError when the model takes another kind of input.
+
+    Or larger images, than the data gives.
+    """
+    settings = zoo.MODELS[config.name]
+    kind = "image" if info.is_image else "features"
+    if settings.takes != kind:
+        raise ValueError(
+            f"model.name {config.name!r} takes {settings.takes}; {info.source} gives {kind} of "
+            f"shape {info.shape}. Allowed here: "
+            f"{', '.join(name for name, entry in zoo.MODELS.items() if entry.takes == kind)}"
+        )
+    smallest = settings.min_image_size or 1
+    if info.is_image and min(info.shape[:2]) < smallest:
+        raise ValueError(
+            f"data.image_size {list(info.shape[:2])} is too small for {config.name}: "
+            f"its smallest image is {smallest}x{smallest}"
+        )
+
+
+def in_float32(network: keras.Model, config: ModelConfig, info: DataInfo) -> keras.Model:
+    """Build the same network anew for float32 compute, with the trained weights of `network`."""
+    twin = build(config, info)
+    twin.set_weights(network.get_weights())
+    return twin
+
+
+def _shape(info: DataInfo) -> dict[str, Any]:
+    if info.is_image:
+        height, width, channels = info.shape
+        return {"image_size": (height, width), "channels": channels}
+    return {"features": info.shape[0]}
