@@ -1,7 +1,6 @@
 """Classify, Regress and MultiInference: signatures over serialized tf.Examples."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,7 @@ def infer(predictor: Predictor, queries: list[tuple[Query, str]], examples: Arra
     response = inference_pb2.MultiInferenceResponse()
     for query, method in queries:
         entry = response.results.add()
-        query = replace(query, api="multi_inference")
+        query = query._replace(api="multi_inference")
         if method == CLASSIFY:
             result, version = classify(predictor, query, examples)
             entry.classification_result.CopyFrom(result)

@@ -5,8 +5,8 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from serving import metrics
 from serving.tensors import Array
@@ -14,8 +14,7 @@ from serving.tensors import Array
 log = logging.getLogger("serving.requests")
 
 
-@dataclass(frozen=True)
-class Observation:
+class Observation(NamedTuple):
     """One request when it is over. `seconds`: from its arrival at the predictor to its answer."""
 
     api: str  # predict, classify, regress, multi_inference

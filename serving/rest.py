@@ -5,7 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf import json_format
@@ -107,7 +107,7 @@ class Rest:
         signature = body.get("signature_name") or DEFAULT_SIGNATURE
         if not isinstance(signature, str):
             raise RequestError("INVALID_ARGUMENT", "'signature_name' key must be a string value.")
-        query = replace(query, signature=signature)
+        query = query._replace(signature=signature)
         if query.api == "predict":
             return _json(self._predict(query, body))
         return _json(self._classify_or_regress(query, body))

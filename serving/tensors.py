@@ -4,6 +4,7 @@ Written against the fields alone, so it serves both our own wire messages and Te
 """
 
 import math
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -65,8 +66,7 @@ def fill(proto: Any, array: Array) -> None:
 def fill_typed(proto: Any, array: Array) -> None:
     """Put an array into an empty TensorProto's typed field, as TensorFlow Serving answers."""
     if array.dtype == np.float32:
-        _fill_header(proto, array)
-        proto.MergeFromString(_packed_floats(array))
+        proto.MergeFromString(_header(array.shape) + _packed_floats(array))
     elif array.dtype == np.float16:
         _fill_header(proto, array)
         proto.half_val.extend(array.ravel().view(np.uint16).tolist())
@@ -97,6 +97,14 @@ def _fill_header(proto: Any, array: Array) -> None:
     proto.tensor_shape.SetInParent()  # a scalar has a shape too
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
+
+
+@lru_cache(1024)
+def _header(shape: tuple[int, ...]) -> bytes:
+    """Type and shape of a float32 tensor on the wire; a server sends the same few all day."""
+    proto = predict_pb2.Tensor()
+    _fill_header(proto, np.empty(shape, np.float32))
+    return proto.SerializeToString()
 
 
 def _packed_floats(array: Array) -> bytes:
