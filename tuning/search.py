@@ -58,7 +58,7 @@ def search(
             allow_new_entries=False,
             tune_new_entries=True,
             seed=config.seed,
-            max_consecutive_failed_trials=config.max_trials,
+            max_consecutive_failed_trials=config.max_trials + 1,  # failures never end a search
         ),
         directory=str(directory),
         project_name="search",
@@ -91,9 +91,18 @@ class _Tuner(keras_tuner.engine.base_tuner.BaseTuner):
             score = self.train(values, Path(self.get_trial_dir(trial.trial_id)))
         except ValueError as problem:
             self._record(trial, values, started, None, str(problem))
-            raise keras_tuner.errors.FailedTrialError(str(problem)) from problem
+            raise
         self._record(trial, values, started, score, None)
         return {OBJECTIVE: score}
+
+    def _try_run_and_update_trial(self, trial: Any, *args: Any, **kwargs: Any) -> None:
+        """Fail a trial quietly, where KerasTuner prints the traceback of what was foreseen."""
+        try:
+            self._run_and_update_trial(trial, *args, **kwargs)
+            trial.status = keras_tuner.engine.trial.TrialStatus.COMPLETED
+        except ValueError as problem:
+            trial.status = keras_tuner.engine.trial.TrialStatus.FAILED
+            trial.message = str(problem)
 
     def _record(
         self, trial: Any, values: Values, started: float, score: float | None, reason: str | None

@@ -60,7 +60,8 @@ def tune(
 
 def _show(trial: "Trial") -> None:
     score = "failed" if trial.score is None else f"validation accuracy {trial.score:.4f}"
-    console.stderr.print(f"trial {trial.id}: {score}  {trial.values}", highlight=False)
+    values = "  ".join(f"{path} {_short(value)}" for path, value in trial.values.items())
+    console.stderr.print(f"trial {trial.id}: {score}  {values}", highlight=False, soft_wrap=True)
 
 
 def _print(trials: list["Trial"], best: Path) -> None:
@@ -75,8 +76,10 @@ def _print(trials: list["Trial"], best: Path) -> None:
         ]
         for t in trials
     ]
+    names = [path.rpartition(".")[2] for path in paths]
+    heads = names if len(set(names)) == len(names) else paths
     console.print_table(
-        "trials, best first", ["trial", "state", "accuracy", "seconds", *paths], rows
+        "trials, best first", ["trial", "state", "accuracy", "seconds", *heads], rows
     )
     console.stdout.print(
         f"Train the best in full: convoy run {best}", highlight=False, soft_wrap=True
