@@ -99,7 +99,8 @@ class Stages:
         with self._stage("train"):
             keras.utils.set_random_seed(train.seed)
             trained = network.build(self.job.model, data.info, policy)
-            result = fit(trained, data, train, self.run.path, self.hooks)
+            weights = zoo.MODELS[self.job.model.name].auxiliary_loss_weights
+            result = fit(trained, data, train, self.run.path, self.hooks, weights)
             model = network.in_float32(trained, self.job.model, data.info)
             _save(model, self.run / "model.keras")
         epochs = len(result.history)

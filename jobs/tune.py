@@ -8,7 +8,7 @@ import keras
 
 from jobs.config import Job, parse
 from jobs.retrain import check_model, load_data
-from trainer import network, precision
+from trainer import network, precision, zoo
 from trainer.callbacks import Diverged
 from trainer.fit import fit
 from tuning.config import TuneConfig
@@ -45,7 +45,8 @@ def train_once(job: Job, values: Values, directory: Path) -> float:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "values.json").write_text(json.dumps(values), encoding="utf-8")
     try:
-        result = fit(model, data, changed.train, directory)
+        weights = zoo.MODELS[changed.model.name].auxiliary_loss_weights
+        result = fit(model, data, changed.train, directory, loss_weights=weights)
     except Diverged as problem:
         raise ValueError(str(problem)) from None
     finally:

@@ -11,6 +11,7 @@ import keras
 
 from trainer import checkpoint
 from trainer.checkpoint import History
+from trainer.objective import main_logs
 
 MONITOR = "val_loss"  # smoother than accuracy on small validation sets, and never tied
 
@@ -49,11 +50,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         seconds = time.perf_counter() - self._epoch_started
-        entry = {
-            "epoch": epoch + 1,
-            **{k: float(v) for k, v in (logs or {}).items()},
-            "seconds": seconds,
-        }
+        entry = {"epoch": epoch + 1, **main_logs(logs or {}), "seconds": seconds}
         if not math.isfinite(entry["loss"]):
             raise Diverged(
                 f"the loss became {entry['loss']} in epoch {epoch + 1}: train.learning_rate is "

@@ -60,8 +60,9 @@ def confusion(evaluation: Evaluation) -> Figure:
 
 def gallery(images: Sequence[np.ndarray], captions: Sequence[str], columns: int = 6) -> Figure:
     """Draw images [H, W, C], each scaled to its own range of values, with a caption each."""
+    columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.5 * columns, 1.75 * rows), layout="constrained")
+    figure = Figure(figsize=(1.5 * columns, 2.1 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")

@@ -1,18 +1,18 @@
 """Fit a network to batches, keeping what an interrupted run needs to go on."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from pipeline.dataset import Splits
 from trainer import checkpoint
 from trainer.callbacks import Hooks, Keeper, Observer, best_epoch, has_converged
 from trainer.checkpoint import History
 from trainer.config import TrainConfig
-from trainer.optimizers import make_optimizer
+from trainer.objective import NO_WEIGHTS, compile_model, with_targets
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ def fit(
     config: TrainConfig,
     directory: Path,
     hooks: Hooks | None = None,
+    loss_weights: Mapping[str, float] = NO_WEIGHTS,
 ) -> FitResult:
     """Train until the epochs are done or validation stops improving, then put the best weights
     back.
@@ -39,17 +40,17 @@ def fit(
     Diverged when the loss is no longer finite.
     """
     hooks = hooks or Hooks()
-    compile_for(model, config)
+    compile_model(model, config, loss_weights)
     states = directory / "checkpoints"
     history = checkpoint.restore(states, model)
     first = len(history)
     if first < config.epochs and not has_converged(history, config.early_stopping_patience):
         model.fit(
-            data.train_epochs(first),
+            with_targets(model, data.train_epochs(first)),
             initial_epoch=first,
             epochs=config.epochs,
             steps_per_epoch=data.steps_per_epoch,
-            validation_data=data.validation,
+            validation_data=with_targets(model, data.validation),
             shuffle=False,  # the epochs come shuffled
             verbose=0,  # Keras' bar goes to stdout; hooks let the caller draw its own
             callbacks=[
@@ -63,22 +64,6 @@ def fit(
     examples = data.steps_per_epoch * data.batch_size
     seconds = sorted(epoch["seconds"] for epoch in history)
     return FitResult(history, best_epoch(history), examples / seconds[len(seconds) // 2])
-
-
-def compile_for(model: keras.Model, config: TrainConfig) -> None:
-    """Compile with the job's optimizer and build every optimizer variable.
-
-    So that a state can be assigned.
-    """
-    model.compile(
-        optimizer=make_optimizer(config.optimizer, config.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=bool(
-            tf.config.list_physical_devices("GPU")
-        ),  # XLA's compilation outlasts training on CPUs
-    )
-    model.optimizer.build(model.trainable_variables)
 
 
 def write_history(path: Path, history: History) -> None:

@@ -7,6 +7,7 @@ import keras
 from pipeline.dataset import DataInfo
 from trainer import precision, zoo
 from trainer.config import ModelConfig
+from trainer.objective import MAIN
 
 
 def build(config: ModelConfig, info: DataInfo, policy: str = "float32") -> keras.Model:
@@ -39,9 +40,14 @@ def check_fits(config: ModelConfig, info: DataInfo) -> None:
 
 
 def in_float32(network: keras.Model, config: ModelConfig, info: DataInfo) -> keras.Model:
-    """Build the same network anew for float32 compute, with the trained weights of `network`."""
+    """Build the same network anew for float32 compute, with the trained weights of `network`.
+
+    Auxiliary classifiers served training; the result has the main output alone.
+    """
     twin = build(config, info)
     twin.set_weights(network.get_weights())
+    if isinstance(twin.output, dict):
+        return keras.Model(twin.input, twin.output[MAIN], name=twin.name)
     return twin
 
 

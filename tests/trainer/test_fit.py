@@ -7,7 +7,8 @@ import pytest
 from trainer import checkpoint, network, zoo
 from trainer.callbacks import Diverged, Hooks, Interrupted, best_epoch, has_converged
 from trainer.config import ModelConfig, TrainConfig
-from trainer.fit import compile_for, fit, read_history, write_history
+from trainer.fit import fit, read_history, write_history
+from trainer.objective import compile_model
 
 DROPOUT_NET = ModelConfig(
     name="mnist_cnn", options={"filters": [4, 4], "units": 16, "first_kernel": 3}
@@ -26,7 +27,7 @@ def test_training_learns_and_keeps_the_best_epoch(digits, tmp_path):
     losses = [epoch["val_loss"] for epoch in result.history]
     assert losses[-1] < losses[0]
     assert losses[result.best_epoch - 1] == min(losses)
-    compile_for(model, TRAIN)
+    compile_model(model, TRAIN)
     loss, _ = model.evaluate(digits.validation, verbose=0)
     assert loss == pytest.approx(min(losses), rel=1e-5)
     assert list((tmp_path / "logs").rglob("events.out.tfevents.*"))
@@ -59,14 +60,14 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(digits, tmp_pa
     newest = max((tmp_path / "checkpoints").glob("epoch-*.npz"))
     newest.write_bytes(newest.read_bytes()[:-100])
     model = fresh(digits)
-    compile_for(model, TRAIN)
+    compile_model(model, TRAIN)
     assert len(checkpoint.restore(tmp_path / "checkpoints", model)) == 3
 
 
 def test_a_checkpoint_of_another_network_is_refused(digits, tmp_path):
     fit(fresh(digits), digits, TRAIN.model_copy(update={"epochs": 1}), tmp_path)
     other = zoo.build("lenet5", image_size=(16, 16), channels=1, num_classes=10)
-    compile_for(other, TRAIN)
+    compile_model(other, TRAIN)
     with pytest.raises(ValueError, match="made by another model than the job describes"):
         checkpoint.restore(tmp_path / "checkpoints", other)
 
