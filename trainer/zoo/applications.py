@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, Self
@@ -76,6 +77,7 @@ class Application(Architecture):
             weights=options.weights,
             classes=num_classes,
         )
+        _name_by_position(network)
         x = _refit(network, inputs, options)
         return x if options.include_top else _own_head(x, num_classes, options)
 
@@ -124,6 +126,16 @@ VARIANTS: dict[str, Architecture] = {
 def _rgb(x: keras.KerasTensor) -> keras.KerasTensor:
     """Repeat a single channel three times: Keras' weights and its scaling layers expect colours."""
     return layers.Concatenate(name="rgb")([x] * 3) if x.shape[-1] == 1 else x
+
+
+def _name_by_position(network: keras.Model) -> None:
+    """Rename layers that Keras numbered through the whole process: names are checkpoint keys."""
+    numbers: Counter[str] = Counter()
+    for layer in network.layers:
+        kind = type(layer).__name__.lower()
+        if re.sub(r"_|\d+$", "", layer.name) == kind:
+            numbers[kind] += 1
+            layer.name = f"{kind}_{numbers[kind]}"
 
 
 def _head(network: keras.Model) -> list[keras.layers.Layer]:

@@ -1,5 +1,6 @@
 """The registry is one honest table, and its errors say what to do."""
 
+import keras
 import pytest
 
 from trainer import zoo
@@ -75,3 +76,18 @@ def test_wrong_names_and_options_are_refused_before_anything_is_built(name, opti
 def test_impossible_inputs_are_refused_with_what_is_possible(arguments, message):
     with pytest.raises(ValueError, match=message):
         zoo.build("lenet5", **arguments)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lenet5", "mnist_cnn", "alexnet", "cnn_f", "cnn_m", "cnn_s", "vgg13", "applications/xception"],
+)
+def test_the_smallest_image_is_the_smallest(name):
+    """One pixel less leaves some window without pixels, or Keras refuses it."""
+    entry = zoo.MODELS[name]
+    options = {"classifier": [8]} if "classifier" in entry.options.model_fields else {}
+    if name.startswith("applications/"):
+        options = {}
+    too_small = keras.Input((entry.min_image_size - 1, 60, 3))
+    with pytest.raises(ValueError, match="[Nn]egative|non-positive|at least|too small"):
+        entry.connect(too_small, 5, zoo.check_options(name, options))
