@@ -7,6 +7,8 @@ from typing import Literal
 
 import tensorflow as tf
 
+from pipeline import exif
+
 Scaling = Literal["unit", "caffe", "torch", "tf", "none"]
 
 IMAGENET_MEAN = (
@@ -24,13 +26,14 @@ LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and PIL's "L" mode
 
 
 def decode(encoded: tf.Tensor, image_size: tuple[int, int] | None, channels: int) -> tf.Tensor:
-    """Decode one JPEG, PNG, BMP or GIF (its first frame) to uint8 [H, W, channels].
+    """Decode one JPEG, PNG, BMP, WebP or GIF (its first frame) upright to uint8 [H, W, channels].
 
     Alpha is dropped; grey is repeated for 3 channels; colour becomes BT.601 luminance for 1.
     `image_size` (H, W) None keeps the image's own size.
     """
     pixels = tf.io.decode_image(encoded, channels=0, expand_animations=False)
     pixels.set_shape([None, None, None])
+    pixels = exif.upright(pixels, exif.orientation(encoded))
     pixels = convert_channels(pixels, channels)
     return pixels if image_size is None else resize(pixels, image_size)
 
