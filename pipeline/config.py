@@ -10,8 +10,11 @@ SOURCE_FORMS = {
     "digits": "scikit-learn's 1,797 handwritten digits, 8x8 grey",
     "iris": "Fisher's 150 flowers, 4 measurements each",
     "idx:DIR": "MNIST's four IDX files, plain or .gz",
-    "folder:DIR": "one directory of images per class, with or without a train/validation/test "
-    "level",
+    "folder:PATH": "a directory or archive (.zip, .tar.gz) with one directory of images per class, "
+    "with or without a train/validation/test level",
+    "csv:FILE": "a manifest with the columns path, label and optionally split",
+    "npz:FILE": "NumPy arrays x_train, y_train and so on",
+    "tfrecord:GLOB": "tf.Example records with image and label, as TFX writes them",
     "tfds:NAME": "any TensorFlow Datasets builder with an image (or features) and a label",
 }
 
@@ -28,6 +31,11 @@ class DataConfig(BaseModel):
     data_dir: str = Field(
         "data",
         description="Where prepared sources are kept, so that the next run does not prepare again",
+    )
+    beam_options: tuple[str, ...] = Field(
+        (),
+        description="Flags for the Apache Beam runner of TFDS sets that are prepared with it, such "
+        'as "--runner=FlinkRunner"; needs apache-beam installed',
     )
     image_size: tuple[Side, Side] | None = Field(
         None,

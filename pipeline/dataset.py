@@ -62,7 +62,7 @@ def load(config: DataConfig, batch_size: int = 128, scaling: preprocess.Scaling 
     Raises ValueError when the source is missing or unsuitable, or its images differ in size and no
     size is set.
     """
-    builder = open_source(config.source, Path(config.data_dir))
+    builder = open_source(config.source, Path(config.data_dir), config.beam_options)
     slices = cut_splits(builder, config)
     info = _describe(builder, config, {name: part.count for name, part in slices.items()})
     read = _Reader(builder, config, info, scaling)

@@ -4,23 +4,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.sources.csv import csv_manifest
 from pipeline.sources.digits import digits
 from pipeline.sources.folder import folder
 from pipeline.sources.idx import idx
 from pipeline.sources.iris import iris
-from pipeline.sources.source import SourceBuilder, prepare
+from pipeline.sources.npz import npz
+from pipeline.sources.source import Source, SourceBuilder, prepare
 from pipeline.sources.tfds import tfds_builder
+from pipeline.sources.tfrecord import tfrecord
 
-OPENERS: dict[str, Callable[[str, Path], Any]] = {
-    "digits": lambda place, data_dir: SourceBuilder(digits(), data_dir),
-    "iris": lambda place, data_dir: SourceBuilder(iris(), data_dir),
-    "idx": lambda place, data_dir: SourceBuilder(idx(place), data_dir),
-    "folder": lambda place, data_dir: SourceBuilder(folder(place), data_dir),
-    "tfds": tfds_builder,
+SOURCES: dict[str, Callable[[str, Path], Source]] = {
+    "digits": lambda place, data_dir: digits(),
+    "iris": lambda place, data_dir: iris(),
+    "idx": idx,
+    "folder": folder,
+    "csv": csv_manifest,
+    "npz": npz,
+    "tfrecord": tfrecord,
 }
 
 
-def open_source(source: str, data_dir: Path) -> Any:
-    """Give the prepared TFDS builder of a source such as "digits" or "folder:DIR"."""
+def open_source(source: str, data_dir: Path, beam_options: tuple[str, ...] = ()) -> Any:
+    """Give the prepared TFDS builder of a source such as "digits" or "folder:DIR".
+
+    `beam_options` are flags for the Apache Beam runner of those TFDS sets that are made with it.
+    """
     kind, _, place = source.partition(":")
-    return prepare(OPENERS[kind](place, data_dir))
+    if kind == "tfds":
+        return prepare(tfds_builder(place, data_dir), beam_options)
+    return prepare(SourceBuilder(SOURCES[kind](place, data_dir), data_dir))

@@ -23,6 +23,17 @@ def stratified(
     return Source(name, digest_of(columns), features, splits)
 
 
+def array_source(name: str, features: Mapping[str, Any], splits: Mapping[str, Columns]) -> Source:
+    """Give a source over one set of arrays per split."""
+    content = {
+        f"{split}/{key}": column for split, part in splits.items() for key, column in part.items()
+    }
+    generators = {
+        split: rows_of(part, np.arange(len(part["label"]))) for split, part in splits.items()
+    }
+    return Source(name, digest_of(content), features, generators)
+
+
 def rows_of(columns: Columns, rows: np.ndarray) -> Examples:
     """Give a generator function over the chosen rows."""
 

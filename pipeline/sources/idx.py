@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from pipeline.sources.arrays import digest_of, rows_of
+from pipeline.sources.arrays import array_source
 from pipeline.sources.source import Source
 
 FILES = {
@@ -18,7 +18,7 @@ FILES = {
 UNSIGNED_BYTE = 8
 
 
-def idx(place: str) -> Source:
+def idx(place: str, data_dir: Path) -> Source:
     """Read MNIST's four files from a directory. The format has no class names: classes are called
     by number.
 
@@ -26,26 +26,14 @@ def idx(place: str) -> Source:
     """
     folder = Path(place)
     splits = {split: _read_split(folder, *names) for split, names in FILES.items()}
-    num_classes = 1 + max(int(labels.max()) for _, labels in splits.values())
-    columns = {
-        split: {"image": images[..., None], "label": labels}
-        for split, (images, labels) in splits.items()
-    }
+    num_classes = 1 + max(int(part["label"].max()) for part in splits.values())
     features: dict[str, Any] = {
         "image": tfds.features.Image(
-            shape=columns["train"]["image"].shape[1:], encoding_format="png"
+            shape=splits["train"]["image"].shape[1:], encoding_format="png"
         ),
         "label": tfds.features.ClassLabel(names=[str(number) for number in range(num_classes)]),
     }
-    content = {
-        f"{split}/{name}": column
-        for split, part in columns.items()
-        for name, column in part.items()
-    }
-    generators = {
-        split: rows_of(part, np.arange(len(part["label"]))) for split, part in columns.items()
-    }
-    return Source("idx", digest_of(content), features, generators)
+    return array_source("idx", features, splits)
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -69,14 +57,14 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
 
 
-def _read_split(folder: Path, images_name: str, labels_name: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_split(folder: Path, images_name: str, labels_name: str) -> dict[str, np.ndarray]:
     images, labels = read_idx(_find(folder, images_name)), read_idx(_find(folder, labels_name))
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or not len(labels):
         raise ValueError(
             f"{folder}: {images_name} has shape {images.shape} and {labels_name} {labels.shape}; "
             "expected [N, H, W] images and N labels, N >= 1"
         )
-    return images, labels
+    return {"image": images[..., None], "label": labels}
 
 
 def _find(folder: Path, name: str) -> Path:

@@ -9,13 +9,15 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 Examples = Callable[[], Iterator[tuple[str, dict[str, Any]]]]
+Quarantine = list[dict[str, str]]  # files left out: {"key", "reason"}
+KEY = "key"  # the feature that says which file or row an example came from
 log = logging.getLogger(__name__)
 
 
@@ -27,6 +29,7 @@ class Source:
     digest: str  # sha256 of the content: the same content is never prepared twice
     features: Mapping[str, Any]  # TFDS features; one is "label"
     splits: Mapping[str, Examples]  # split name -> examples as (unique key, example)
+    quarantine: Quarantine = field(default_factory=list)  # filled while the splits are read
 
 
 with tfds.core.registered.skip_registration():
@@ -39,29 +42,61 @@ with tfds.core.registered.skip_registration():
         def __init__(self, source: Source, data_dir: Path) -> None:
             self.name = source.name
             self._source = source
-            version = tfds.core.BuilderConfig(name=source.digest[:16], version=self.VERSION)
-            super().__init__(data_dir=data_dir, config=version)
+            self._config = tfds.core.BuilderConfig(name=source.digest[:16], version=self.VERSION)
+            super().__init__(data_dir=data_dir, config=self._config)
+
+        def get_builder_config(self, name: str, version: Any = None) -> Any:
+            return self._config  # the only one; TFDS warns of configurations it does not know
 
         def _info(self) -> Any:
-            features = tfds.features.FeaturesDict(dict(self._source.features))
-            return tfds.core.DatasetInfo(builder=self, features=features)
+            features = {**self._source.features, KEY: tfds.features.Text()}
+            return tfds.core.DatasetInfo(
+                builder=self,
+                features=tfds.features.FeaturesDict(features),
+                metadata=tfds.core.MetadataDict(quarantine=self._source.quarantine),
+            )
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            return {name: examples() for name, examples in self._source.splits.items()}
+            return {name: _with_keys(examples) for name, examples in self._source.splits.items()}
 
         def _generate_examples(self) -> Any:
             raise NotImplementedError("splits carry their own generators")
 
 
-def prepare(builder: Any) -> Any:
+def _with_keys(examples: Examples) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, example in examples():
+        yield key, {**example, KEY: key}
+
+
+def prepare(builder: Any, beam_options: tuple[str, ...] = ()) -> Any:
     """Write the builder's data unless it is there already, and return the builder.
 
     TFDS writes beside the final place and renames, so an interrupted preparation leaves nothing
-    that a later one would take for data.
+    that a later one would take for data. `beam_options` are flags for a Beam-based set's runner.
     """
     if not Path(builder.data_dir).exists():
         log.info("preparing %s in %s", builder.info.full_name, builder.data_dir)
+    settings = tfds.download.DownloadConfig(beam_options=_beam_options(beam_options))
     tfds.display_progress_bar(sys.stderr.isatty())
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints; stdout belongs to the caller
-        builder.download_and_prepare()
+        builder.download_and_prepare(download_config=settings)
     return builder
+
+
+def quarantined(builder: Any) -> Quarantine:
+    """Give the files that a prepared source left out because they do not decode."""
+    metadata = builder.info.metadata or {}
+    found: Quarantine = metadata.get("quarantine", [])
+    return found
+
+
+def _beam_options(flags: tuple[str, ...]) -> Any:
+    if not flags:
+        return None
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError:
+        raise ValueError(
+            "data.beam_options needs Apache Beam, which is not installed: pip install apache-beam"
+        ) from None
+    return PipelineOptions(list(flags))

@@ -105,14 +105,6 @@ def test_a_class_without_images_is_named(folder_dir, data_dir):
         open_source(f"folder:{folder_dir}", data_dir)
 
 
-def test_a_file_that_is_no_image_is_named_and_leaves_nothing_prepared(folder_dir, tmp_path_factory):
-    (folder_dir / "cat" / "note.png").write_text("not a picture")
-    data_dir = tmp_path_factory.mktemp("empty")
-    with pytest.raises(ValueError, match=r"note\.png is no image that decodes"):
-        open_source(f"folder:{folder_dir}", data_dir)
-    assert [path for path in data_dir.rglob("*") if path.name == "dataset_info.json"] == []
-
-
 def test_a_class_that_only_the_test_split_has_is_refused(tmp_path, data_dir):
     for place in ("train/a", "train/b", "test/a", "test/c"):
         write_image(tmp_path / place / "0.png")
