@@ -1,0 +1,151 @@
+"""Transfer learning: start from trained weights, freeze the trunk, thaw it from the end.
+
+A network's trunk is its layers that give maps, its head those that give vectors. A stage is a run
+of trunk layers whose maps are about equally large, as papers count them: five in most networks.
+Compile a model again after `freeze` or `unfreeze`: Keras decides there what an optimizer changes.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+from keras import layers
+
+MODEL_FILE = "model.keras"  # of a run
+_GLOBAL = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+_SAME_STAGE = 0.75  # of the first map's side: unpadded windows trim a map, pooling halves it
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Which layers took weights, and which that have weights found none that fit."""
+
+    taken: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def load_weights(model: keras.Model, source: Path) -> Loaded:
+    """Start `model` from the weights of a trained one; layers that do not fit keep theirs.
+
+    `source` is a run's directory, a model file (.keras or Keras' older .h5) or a file of weights
+    (.weights.h5, of exactly this architecture). Layers of models are matched by name and shapes,
+    so that a head for other classes is left as it is. Raises ValueError when the source is
+    missing, has another form, or fits no layer.
+    """
+    path = source / MODEL_FILE if source.is_dir() else source
+    if not path.is_file():
+        raise ValueError(
+            f"no weights in {source}: expected a run with {MODEL_FILE}, or a .keras, .h5 or "
+            ".weights.h5 file"
+        )
+    if path.name.endswith(".weights.h5"):
+        return _load_whole(model, path)
+    trained = keras.saving.load_model(path, compile=False)
+    return _copy_fitting(model, {layer.name: layer for layer in trained.layers}, path)
+
+
+def stages(model: keras.Model) -> list[list[keras.layers.Layer]]:
+    """Return the trunk's layers, stage by stage, from the image on; empty without a trunk."""
+    sides = _sides(model)
+    firsts: list[int] = []  # side of each stage's first map
+    for side in sorted(set(sides.values()) - {0}, reverse=True):
+        if not firsts or side < firsts[-1] * _SAME_STAGE:
+            firsts.append(side)
+    found: list[list[keras.layers.Layer]] = [[] for _ in firsts]
+    for layer in model.layers:
+        if side := sides[layer.name]:
+            found[sum(side <= first for first in firsts) - 1].append(layer)
+    return [stage for stage in found if any(map(_learns, stage))]
+
+
+def freeze(model: keras.Model) -> None:
+    """Keep the whole trunk as it is; only the head trains.
+
+    Frozen batch normalisation computes as in inference, with the statistics it came with.
+    """
+    unfreeze(model, 0)
+
+
+def unfreeze(model: keras.Model, last: int, batch_norm: bool = False) -> None:
+    """Let the head and the `last` stages of the trunk train, and freeze the stages before.
+
+    Batch normalisation of the trunk stays frozen, unless `batch_norm`: its statistics, from many
+    images, would be lost to those of a few small batches. Raises ValueError when the network has
+    no trunk, or fewer stages.
+    """
+    found = stages(model)
+    if not found:
+        raise ValueError(f"{model.name} has no convolutional trunk to freeze")
+    if not 0 <= last <= len(found):
+        raise ValueError(f"trainable stages must be 0 to {len(found)} in {model.name}, not {last}")
+    for position, stage in enumerate(found):
+        thawed = position >= len(found) - last
+        for layer in stage:
+            statistics = isinstance(layer, layers.BatchNormalization)
+            layer.trainable = thawed and (batch_norm or not statistics)
+
+
+def _load_whole(model: keras.Model, path: Path) -> Loaded:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error below says it
+            model.load_weights(path)
+    except (ValueError, KeyError):
+        raise ValueError(
+            f"{path} holds the weights of another architecture than {model.name}, or of a head for "
+            "other classes. To take the layers that fit, give the trained model as a .keras file"
+        ) from None
+    return Loaded(tuple(layer.name for layer in model.layers if layer.weights), ())
+
+
+def _copy_fitting(model: keras.Model, trained: dict[str, keras.layers.Layer], path: Path) -> Loaded:
+    taken, left = [], []
+    for layer in (layer for layer in model.layers if layer.weights):
+        source = trained.get(layer.name)
+        if source is not None and _shapes(source) == _shapes(layer):
+            layer.set_weights(source.get_weights())
+            taken.append(layer.name)
+        else:
+            left.append(layer.name)
+    if not taken:
+        raise ValueError(
+            f"{path} fits no layer of {model.name}: names or shapes of weights differ everywhere. "
+            "Give a model of the same architecture"
+        )
+    return Loaded(tuple(taken), tuple(left))
+
+
+def _shapes(layer: keras.layers.Layer) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in layer.weights]
+
+
+def _sides(model: keras.Model) -> dict[str, int]:
+    """Return the shorter side in pixels of the maps that each layer works on, 0 in the head.
+
+    A layer that a larger map follows is a part of that map's stage: a gate over its channels.
+    """
+    sides: dict[str, int] = {}
+    for step in model.operations:  # layers and bare functions, from the image on
+        before = _before(step)
+        vector = isinstance(step, _GLOBAL) or (before and not any(sides[name] for name in before))
+        sides[step.name] = 0 if vector else _side(step)
+    for step in reversed(model.operations):  # and back
+        for name in _before(step):
+            sides[name] = max(sides[name], sides[step.name])
+    return sides
+
+
+def _before(step: keras.Operation) -> list[str]:
+    parents = [parent for node in step._inbound_nodes for parent in node.parent_nodes]
+    return [parent.operation.name for parent in parents]
+
+
+def _side(step: keras.Operation) -> int:
+    padding = isinstance(step, layers.ZeroPadding2D)  # not a map of its own
+    shape = (step.input if padding else step.output).shape
+    return min(shape[1:3]) if len(shape) == 4 else 0
+
+
+def _learns(layer: keras.layers.Layer) -> bool:
+    return bool(layer.weights) and not isinstance(layer, layers.Normalization)  # a fixed scaling
