@@ -1,8 +1,8 @@
 """Requests that wait for a busy model are computed together, as the next batch.
 
-Nobody waits for a batch to fill up: a request that finds the model idle runs at once, in its own
-thread. What arrives meanwhile is queued, and whoever finishes wakes the first of the queue to
-compute its batch, so an idle server adds nothing and a busy one batches as much as its load asks.
+Nobody waits for a batch to fill up: a request that finds the model idle leads a batch at once, in
+its own thread. What arrives meanwhile is queued, and a leader that finishes makes the first of the
+queue the next one. So an idle server adds nothing, and a busy one batches as its load asks.
 """
 
 import threading
@@ -16,6 +16,7 @@ import numpy as np
 
 from serving.errors import RequestError
 from serving.servable import Servable
+from serving.settings import Batching
 from serving.signature import Signature
 from serving.tensors import Array
 
@@ -23,49 +24,21 @@ Key = tuple[Any, ...]
 Outputs = dict[str, Array]
 
 
-@dataclass(frozen=True)
-class Batching:
-    """Limits of the batches. Sizes count rows (examples), the queue counts requests.
-
-    `sizes`: batches are padded to the next of these; none means any size. Raises ValueError.
-    """
-
-    max_batch_size: int = 64  # a small network on 2 cores gains nothing beyond
-    max_queue: int = 1024
-    threads: int = 1  # batches computed side by side; each already uses every core
-    sizes: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("max_batch_size", "max_queue", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.sizes and (self.sizes != tuple(sorted(set(self.sizes))) or self.sizes[0] < 1):
-            raise ValueError(f"allowed_batch_sizes must rise from at least 1, got {self.sizes}")
-        if self.sizes and self.sizes[-1] != self.max_batch_size:
-            raise ValueError(
-                f"the last of allowed_batch_sizes must be max_batch_size, got {self.sizes[-1]} "
-                f"and {self.max_batch_size}"
-            )
-
-    def padded(self, rows: int) -> int:
-        """The size that a batch of `rows` is computed at."""
-        return next((size for size in self.sizes if size >= rows), rows)
-
-
 @dataclass(eq=False)
 class _Task:
-    """A request in the queue. Its thread sleeps on `wake`, which is held until there is news:
+    """A request. Its thread sleeps on `wake` until it `leads` a batch, or has outputs or error."""
 
-    `batch`: it is to compute these; else `outputs` or `error` is its answer.
-    """
-
+    key: Key
     inputs: Mapping[str, Array]
     rows: int
     deadline: float | None
     wake: threading.Lock = field(default_factory=threading.Lock)  # a third of an Event's cost
-    batch: list["_Task"] | None = None
+    leads: bool = False
     outputs: Outputs | None = None
     error: RequestError | None = None
+
+    def answered(self) -> bool:
+        return self.outputs is not None or self.error is not None
 
     def expired(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
@@ -103,16 +76,17 @@ class Batcher:
         rows = _rows(inputs) if self.signatures[name].batched else 0
         if not 0 < rows <= self._batching.max_batch_size:
             return self._servable.predict(name, inputs, deadline)
-        task = _Task(inputs, rows, deadline)
-        if self._start_or_queue(_key(name, inputs), task):
-            self._compute(name, [task])
-        else:
-            self._wait(name, task)
+        task = _Task(_key(name, inputs), inputs, rows, deadline)
+        self._enqueue(task)
+        while not task.answered():
+            if task.leads:
+                task.leads = False
+                self._lead(name, task.key)
+            else:
+                self._wait(task)
         if task.error is not None:
             raise task.error
-        if task.outputs is None:
-            raise RequestError("INTERNAL", "the batch ended without an answer")
-        return task.outputs
+        return task.outputs or {}
 
     @property
     def queued(self) -> int:
@@ -122,12 +96,8 @@ class Batcher:
     def close(self) -> None:
         self._servable.close()
 
-    def _start_or_queue(self, key: Key, task: _Task) -> bool:
-        """Whether to compute the task now; else it is in the queue."""
+    def _enqueue(self, task: _Task) -> None:
         with self._lock:
-            if self._running < self._batching.threads:
-                self._running += 1
-                return True
             if self._queued >= self._batching.max_queue:
                 raise RequestError(
                     "UNAVAILABLE",
@@ -135,54 +105,66 @@ class Batcher:
                     f"{self._batching.max_queue} requests are waiting",
                 )
             task.wake.acquire()
-            self._queues.setdefault(key, deque()).append(task)
+            self._queues.setdefault(task.key, deque()).append(task)
             self._queued += 1
-            return False
+            if self._running < self._batching.threads:
+                self._running += 1
+                task.leads = True
 
-    def _wait(self, name: str, task: _Task) -> None:
-        """Sleep until answered, or until told to compute the batch that begins with the task."""
-        if not task.wake.acquire(timeout=task.remaining()):
-            with self._lock:
-                if task.batch is None and task.outputs is None and task.error is None:
-                    task.error = _late()  # whoever forms the next batch leaves it out
-                    return
-            task.wake.acquire()
-        if task.batch is not None:
-            self._compute(name, task.batch)
+    def _wait(self, task: _Task) -> None:
+        """Sleep until there is news or the deadline has passed."""
+        if task.wake.acquire(timeout=task.remaining()):
+            return
+        with self._lock:
+            if task.leads:
+                task.wake.acquire(blocking=False)  # the news came with the deadline
+            elif not task.answered():
+                task.error = _late()
+                self._remove(task)
 
-    def _compute(self, name: str, batch: list[_Task]) -> None:
-        """Run a batch, pass the turn on, and wake those whose answers it brought."""
+    def _lead(self, name: str, key: Key) -> None:
+        """Compute the next batch of a key, make the next leader, then wake those with answers."""
+        batch = self._take(key)
         try:
             self._run(name, batch)
         finally:
             self._pass_on()
-            for task in batch[1:]:
+            for task in batch:
                 task.wake.release()
 
-    def _pass_on(self) -> None:
+    def _take(self, key: Key) -> list[_Task]:
+        """What fits into one batch, oldest first."""
+        batch = []
+        room = self._batching.max_batch_size
         with self._lock:
-            batch = self._next_batch()
-            if batch:
-                batch[0].batch = batch
-                batch[0].wake.release()
-            else:
-                self._running -= 1
-
-    def _next_batch(self) -> list[_Task]:
-        """What fits into one batch of the key whose turn it is; keys take turns."""
-        batch: list[_Task] = []
-        while self._queues and not batch:
-            key, queue = self._queues.popitem(last=False)
-            room = self._batching.max_batch_size
+            queue = self._queues.pop(key, deque())
             while queue and queue[0].rows <= room:
                 task = queue.popleft()
-                self._queued -= 1
-                if task.error is None:
-                    room -= task.rows
-                    batch.append(task)
+                room -= task.rows
+                batch.append(task)
+            self._queued -= len(batch)
             if queue:
-                self._queues[key] = queue
+                self._queues[key] = queue  # at the end: keys take turns
         return batch
+
+    def _pass_on(self) -> None:
+        """Make the head of the next queue a leader, or rest."""
+        with self._lock:
+            for queue in self._queues.values():
+                if not queue[0].leads:
+                    queue[0].leads = True
+                    queue[0].wake.release()
+                    return
+            self._running -= 1
+
+    def _remove(self, task: _Task) -> None:
+        """Take a task out of its queue, unless it is being computed. The caller holds the lock."""
+        queue = self._queues.get(task.key, deque())
+        if task in queue:
+            queue.remove(task)
+            self._queued -= 1
+            if not queue:
+                del self._queues[task.key]
 
     def _run(self, name: str, batch: Sequence[_Task]) -> None:
         """Answer every task of a batch. A row that fails must not fail its neighbours."""

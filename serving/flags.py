@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.batching import Batching
 from serving.errors import ConfigError
 from serving.model_settings import ModelSettings
 from serving.server import serve
 from serving.settings import (
+    Batching,
     Listen,
     Loading,
     ServerSettings,

@@ -8,7 +8,6 @@ from typing import Any
 import grpc
 
 from serving import catalog
-from serving.batching import Batching
 from serving.errors import ConfigError
 from serving.model_settings import ModelSettings, read_file, read_models
 from serving.version import Retries
@@ -32,6 +31,35 @@ class ServerTLS:
             root_certificates=self.ca.encode() or None,
             require_client_auth=bool(self.ca),
         )
+
+
+@dataclass(frozen=True)
+class Batching:
+    """Limits of the batches. Sizes count rows (examples), the queue counts requests.
+
+    `sizes`: batches are padded to the next of these; none means any size. Raises ValueError.
+    """
+
+    max_batch_size: int = 64  # a small network on 2 cores gains nothing beyond
+    max_queue: int = 1024
+    threads: int = 1  # batches computed side by side; each already uses every core
+    sizes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch_size", "max_queue", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.sizes and (self.sizes != tuple(sorted(set(self.sizes))) or self.sizes[0] < 1):
+            raise ValueError(f"allowed_batch_sizes must rise from at least 1, got {self.sizes}")
+        if self.sizes and self.sizes[-1] != self.max_batch_size:
+            raise ValueError(
+                f"the last of allowed_batch_sizes must be max_batch_size, got {self.sizes[-1]} "
+                f"and {self.max_batch_size}"
+            )
+
+    def padded(self, rows: int) -> int:
+        """The size that a batch of `rows` is computed at."""
+        return next((size for size in self.sizes if size >= rows), rows)
 
 
 @dataclass(frozen=True)

@@ -56,25 +56,27 @@ def numpy_type(dtype: int) -> np.dtype[Any]:
 
 def fill(proto: Any, array: Array) -> None:
     """Put an array into an empty TensorProto, numbers as raw bytes, strings as a list."""
-    _fill_header(proto, array)
-    if proto.dtype == predict_pb2.DT_STRING:
-        proto.string_val.extend(_bytes(value) for value in array.ravel())
+    dtype = number(array.dtype)
+    proto.MergeFromString(_header(dtype, array.shape))
+    if dtype == predict_pb2.DT_STRING:
+        proto.string_val.extend([_bytes(value) for value in array.ravel().tolist()])
     else:
         proto.tensor_content = np.ascontiguousarray(array).tobytes()
 
 
 def fill_typed(proto: Any, array: Array) -> None:
     """Put an array into an empty TensorProto's typed field, as TensorFlow Serving answers."""
-    if array.dtype == np.float32:
-        proto.MergeFromString(_header(array.shape) + _packed_floats(array))
-    elif array.dtype == np.float16:
-        _fill_header(proto, array)
-        proto.half_val.extend(array.ravel().view(np.uint16).tolist())
-    elif array.dtype.kind in "SUO":
+    dtype = number(array.dtype)
+    if dtype == predict_pb2.DT_STRING:
         fill(proto, array)
+        return
+    proto.MergeFromString(_header(dtype, array.shape))
+    if dtype == predict_pb2.DT_FLOAT:
+        proto.MergeFromString(_packed_floats(array))
+    elif dtype == predict_pb2.DT_HALF:
+        proto.half_val.extend(array.ravel().view(np.uint16).tolist())
     else:
-        _fill_header(proto, array)
-        getattr(proto, _TYPES[proto.dtype][1]).extend(array.ravel().tolist())
+        getattr(proto, _TYPES[dtype][1]).extend(array.ravel().tolist())
 
 
 def to_array(proto: Any) -> Array:
@@ -92,18 +94,13 @@ def to_array(proto: Any) -> Array:
     return _from_values(proto, dtype, shape)
 
 
-def _fill_header(proto: Any, array: Array) -> None:
-    proto.dtype = number(array.dtype)
-    proto.tensor_shape.SetInParent()  # a scalar has a shape too
-    for size in array.shape:
-        proto.tensor_shape.dim.add(size=size)
-
-
 @lru_cache(1024)
-def _header(shape: tuple[int, ...]) -> bytes:
-    """Type and shape of a float32 tensor on the wire; a server sends the same few all day."""
-    proto = predict_pb2.Tensor()
-    _fill_header(proto, np.empty(shape, np.float32))
+def _header(dtype: int, shape: tuple[int, ...]) -> bytes:
+    """Type and shape on the wire; a server sends the same few all day."""
+    proto = predict_pb2.Tensor(dtype=predict_pb2.DataType.Name(dtype))
+    proto.tensor_shape.SetInParent()  # a scalar has a shape too
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
     return proto.SerializeToString()
 
 
@@ -126,8 +123,8 @@ def _bytes(value: bytes | str) -> bytes:
 
 
 def _shape(proto: Any) -> tuple[int, ...]:
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+    shape = tuple([dim.size for dim in proto.tensor_shape.dim])
+    if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
         raise ValueError(f"the shape of a value must be known, got {list(shape)}")
     if len(shape) > MAX_RANK:
         raise ValueError(f"a tensor has at most {MAX_RANK} dimensions, got {len(shape)}")

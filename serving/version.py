@@ -48,7 +48,7 @@ class Version:
         self.error = ""
         self._servable: Servable | None = None
         self._users = 0
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._failures = 0
         self._next_try = 0.0
         self._seen: Fingerprint = ()

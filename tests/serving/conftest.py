@@ -53,11 +53,11 @@ def store(tmp_path: Path) -> Store:
 CLASSES = ("zero", "one", "two")
 
 
-def save_classifier(directory: Path, favourite: int = 0) -> Path:
+def save_classifier(directory: Path, favourite: int = 0, ballast: int = 1) -> Path:
     """Export a tiny image classifier with the signatures that the trainer's exports have.
 
     An image's class is (its first pixel + `favourite`) modulo 3, so a test knows every answer and
-    which version gave it.
+    which version gave it. `ballast`: how many more floats the model holds.
     """
     import tensorflow as tf
 
@@ -65,6 +65,7 @@ def save_classifier(directory: Path, favourite: int = 0) -> Path:
         def __init__(self) -> None:
             self.shift = tf.Variable(favourite, dtype=tf.int32)
             self.names = tf.constant(CLASSES)
+            self.ballast = tf.Variable(tf.zeros([ballast]))
 
         def answer(self, image: Any) -> dict[str, Any]:
             first = tf.cast(tf.reshape(image, [tf.shape(image)[0], -1])[:, 0], tf.int32)
@@ -122,6 +123,12 @@ def write_warmup(directory: Path) -> None:
     extra.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
         writer.write(log.SerializeToString())
+
+
+@pytest.fixture(scope="session")
+def save() -> Callable[..., Path]:
+    """The function that exports a classifier, for tests that need one of their own."""
+    return save_classifier
 
 
 @pytest.fixture(scope="session")

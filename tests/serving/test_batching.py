@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.batching import Batcher, Batching
+from serving.batching import Batcher
 from serving.errors import RequestError
+from serving.settings import Batching
 from serving.signature import Signature, Spec
 from serving.tensors import Array
 from serving.wire import predict_pb2
@@ -198,6 +199,20 @@ def test_a_deadline_that_passes_in_the_queue_ends_the_request_unserved():
     assert batcher.queued == 0
 
 
+def test_requests_that_gave_up_leave_their_places():
+    """Else a queue full of them would stay full for ever."""
+    model = Doubler()
+    batcher = Batcher(model, Batching(max_queue=3))
+    first = busy(model, batcher)
+    late = [queued(batcher, [[1.0]], seconds=0.2) for _ in range(3)]
+    for caller in late:
+        caller.join(10)
+    assert batcher.queued == 0
+    model.gate.set()
+    first.join(10)
+    assert Caller(batcher, [[2.0]]).result().tolist() == [[4]]
+
+
 def test_batches_are_padded_to_the_allowed_sizes():
     model = Doubler()
     batcher = Batcher(model, Batching(max_batch_size=8, sizes=(4, 8)))
@@ -209,11 +224,11 @@ def test_batches_are_padded_to_the_allowed_sizes():
 def test_several_batches_run_side_by_side_when_allowed():
     model = Doubler()
     batcher = Batcher(model, Batching(threads=2))
-    model.gate.clear()
-    callers = [Caller(batcher, [[1.0]]) for _ in range(2)]
+    first = busy(model, batcher)
+    second = Caller(batcher, [[1.0]])
     until(lambda: len(model.batches) == 2)
     model.gate.set()
-    assert [caller.result().tolist() for caller in callers] == [[[2]], [[2]]]
+    assert (first.result().tolist(), second.result().tolist()) == ([[0]], [[2]])
 
 
 def test_many_callers_all_get_their_own_answers():

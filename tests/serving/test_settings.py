@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from serving import flags
-from serving.batching import Batching
 from serving.errors import ConfigError
 from serving.model_settings import ModelSettings, Policy, read_models
-from serving.settings import read_batching, read_metrics_path, read_tls
+from serving.settings import Batching, read_batching, read_metrics_path, read_tls
 
 
 def write(path: Path, text: str) -> Path:
