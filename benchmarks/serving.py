@@ -15,11 +15,10 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,49 +27,37 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run from a checkout, installed or not
 
 import numpy as np
+from serving_parties import running  # beside this file
 
 from serving.exchange import PREDICT, Target
 from serving.load import Load, Measured, encode, measure
 from serving.store import Store
-from serving.wire import predict_pb2
 
 MODEL = "mnist_cnn"
+CALLERS = {1: (1, 32), 32: (1, 4)}  # by rows in a request
 NAMES = [str(digit) for digit in range(10)]
+
+Raw = dict[int, list[float]]  # seconds of a call in each round, by rows
+Found = dict[tuple[str, int, int], list[Measured]]  # by party, rows, callers
 
 
 def main() -> None:
-    options = arguments()
-    if options.role == "echo":
-        return echo(options.request, options.response)
-    if options.role == "ours":
-        return ours(options.store)
-    with tempfile.TemporaryDirectory() as directory:
-        compare(Path(directory), options.seconds, options.rounds)
-    return None
-
-
-def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--role", choices=("echo", "ours"), help=argparse.SUPPRESS)
-    parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--request", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--response", type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        compare(Path(directory), options.seconds, options.rounds)
 
 
 def compare(directory: Path, seconds: float, rounds: int) -> None:
     """Measure all three, print the table and the verdicts."""
     store = Store(directory / "models")
     store.publish(MODEL, export(directory / "export"))
-    single, batch = images(1), images(32)
-    raw = raw_times(store, {1: single, 32: batch}, seconds)
-    role = ["--role", "ours", "--store", str(store.root)]
-    with running(role) as our_address:
+    with running("ours", store.root) as our_address:
         responses = {rows: answer(our_address, images(rows)) for rows in (1, 32)}
-        found = take_turns(directory, our_address, responses, seconds, rounds)
-    report(raw, found)
+        found = take_turns(directory, store, our_address, responses, seconds, rounds)
+    report(*found)
 
 
 def images(rows: int) -> Any:
@@ -87,15 +74,17 @@ def export(directory: Path) -> Path:
     network = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
-            layers.Conv2D(32, 5, padding="same", activation="relu"),
+            layers.Conv2D(32, 5, activation="relu"),
             layers.MaxPooling2D(),
-            layers.Conv2D(64, 2, padding="same", activation="relu"),
+            layers.Conv2D(64, 3, activation="relu"),
             layers.MaxPooling2D(),
             layers.Flatten(),
             layers.Dense(128, activation="relu"),
             layers.Dense(10, activation="softmax"),
         ]
     )
+    if network.count_params() != 225_546:
+        raise RuntimeError(f"this is not mnist_cnn: {network.count_params()} parameters")
     labels = tf.constant(NAMES)
 
     def serve(image: Any) -> dict[str, Any]:
@@ -127,24 +116,24 @@ def write_manifest(directory: Path) -> None:
     manifest.write_text(json.dumps({"algorithm": "sha256", "files": digests}))
 
 
-def raw_times(store: Store, inputs: dict[int, Any], seconds: float) -> dict[int, float]:
-    """Median seconds of one call of the bare model, by rows."""
+@contextmanager
+def raw_model(store: Store) -> Iterator[Callable[[int, float], float]]:
+    """A function that gives the median seconds of one call of the bare model."""
     from serving.servable import SavedModel
 
-    live = store.live(MODEL)
-    model = SavedModel(store.path(MODEL, live or 0))
-    times = {rows: call_times(model, array, seconds) for rows, array in inputs.items()}
+    model = SavedModel(store.path(MODEL, store.versions(MODEL)[-1]))
+
+    def call(rows: int, seconds: float) -> float:
+        inputs = {"image": images(rows)}
+        found = []
+        end = time.perf_counter() + seconds
+        while (begun := time.perf_counter()) < end:
+            model.predict("serving_default", inputs)
+            found.append(time.perf_counter() - begun)
+        return statistics.median(found)
+
+    yield call
     model.close()
-    return {rows: statistics.median(found) for rows, found in times.items()}
-
-
-def call_times(model: Any, array: Any, seconds: float) -> list[float]:
-    found = []
-    end = time.perf_counter() + seconds
-    while (begun := time.perf_counter()) < end:
-        model.predict("serving_default", {"image": array})
-        found.append(time.perf_counter() - begun)
-    return found
 
 
 def answer(address: str, array: Any) -> bytes:
@@ -158,107 +147,81 @@ def answer(address: str, array: Any) -> bytes:
 
 
 def take_turns(
-    directory: Path, our_address: str, responses: dict[int, bytes], seconds: float, rounds: int
-) -> dict[tuple[str, int, int], list[Measured]]:
-    """Measurements by (party, rows, concurrency)."""
-    found: dict[tuple[str, int, int], list[Measured]] = {}
-    for rows, response in responses.items():
-        request, _ = encode(images(rows), Target(MODEL), rows)
-        paths = directory / f"request{rows}", directory / f"response{rows}"
-        paths[0].write_bytes(request)
-        paths[1].write_bytes(response)
-        role = ["--role", "echo", "--request", str(paths[0]), "--response", str(paths[1])]
-        with running(role) as echo_address:
-            for _ in range(rounds):
-                for concurrency in (1, 32) if rows == 1 else (1, 4):
-                    load = Load(request, rows, concurrency, seconds)
-                    for party, address in (("echo", echo_address), ("ours", our_address)):
-                        measured = measure(address, load)
-                        found.setdefault((party, rows, concurrency), []).append(measured)
-    return found
+    directory: Path,
+    store: Store,
+    our_address: str,
+    responses: dict[int, bytes],
+    seconds: float,
+    rounds: int,
+) -> tuple[Raw, Found]:
+    """Measure the three side by side, so that a busy machine is busy for all of them."""
+    raw: Raw = {}
+    found: Found = {}
+    with raw_model(store) as call:
+        for rows, response in responses.items():
+            request, _ = encode(images(rows), Target(MODEL), rows)
+            path = directory / "response"
+            path.write_bytes(response)
+            with running("echo", path) as echo_address:
+                for _ in range(rounds):
+                    raw.setdefault(rows, []).append(call(rows, seconds / 2))
+                    for concurrency in CALLERS[rows]:
+                        load = Load(request, rows, concurrency, seconds)
+                        for party, address in (("echo", echo_address), ("ours", our_address)):
+                            measured = measure(address, load)
+                            found.setdefault((party, rows, concurrency), []).append(measured)
+    return raw, found
 
 
-@contextmanager
-def running(role: list[str]) -> Iterator[str]:
-    """A process of this file in a role; gives the address it prints when ready."""
-    command = [sys.executable, __file__, *role]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        if process.stdout is None or not (address := process.stdout.readline().strip()):
-            raise RuntimeError(f"{' '.join(role)} ended before it was ready")
-        yield address
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def echo(request: Path, response: Path) -> None:
-    """Serve gRPC in as few lines as Python allows; prints its address."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    import grpc
-
-    answered = predict_pb2.PredictResponse.FromString(response.read_bytes())
-    handler = grpc.unary_unary_rpc_method_handler(
-        lambda request, context: answered,
-        predict_pb2.PredictRequest.FromString,
-        predict_pb2.PredictResponse.SerializeToString,
-    )
-    server = grpc.server(ThreadPoolExecutor(64))
-    service = grpc.method_handlers_generic_handler(
-        "tensorflow.serving.PredictionService", {"Predict": handler}
-    )
-    server.add_generic_rpc_handlers([service])
-    print(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}", flush=True)
-    server.start()
-    server.wait_for_termination()
-
-
-def ours(store: Path) -> None:
-    """Serve the store with the embedded server; prints its address."""
-    from serving.server import serve
-    from serving.settings import Listen, of_store
-
-    settings = of_store(store, Listen(port=0, rest_port=None))
-    serve(settings, lambda server: print(server.grpc_address, flush=True))
-
-
-def report(raw: dict[int, float], found: dict[tuple[str, int, int], list[Measured]]) -> None:
+def report(raw: Raw, found: Found) -> None:
+    """Print the table, the verdicts, and the same as JSON."""
     print(f"{'':8}{'rows':>5}{'callers':>9}{'p50 ms':>9}{'p99 ms':>9}{'req/s':>9}{'images/s':>10}")
-    for rows, seconds in raw.items():
-        print(f"{'raw':8}{rows:5}{'':9}{seconds * 1e3:9.2f}{'':9}{1 / seconds:9.0f}"
-              f"{rows / seconds:10.0f}")  # fmt: skip
+    for rows, times in raw.items():
+        seconds = statistics.median(times)
+        line = f"{seconds * 1e3:9.2f}{'':9}{1 / seconds:9.0f}{rows / seconds:10.0f}"
+        print(f"{'raw':8}{rows:5}{'':9}{line}")
     for (party, rows, concurrency), runs in found.items():
-        print(
-            f"{party:8}{rows:5}{concurrency:9}{median(runs, 50) * 1e3:9.2f}"
-            f"{median(runs, 99) * 1e3:9.2f}{rate(runs):9.0f}{rate(runs) * rows:10.0f}"
-        )
-    claims = [
+        line = f"{median(runs, 50) * 1e3:9.2f}{median(runs, 99) * 1e3:9.2f}{rate(runs):9.0f}"
+        print(f"{party:8}{rows:5}{concurrency:9}{line}{rate(runs) * rows:10.0f}")
+    claims = verdicts(raw, found)
+    for entry in claims:
+        verdict = "ok" if entry["ok"] else "MISSED"
+        print(f"{verdict:7}{entry['name']}: {entry['value']} (limit {entry['limit']})")
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    print(json.dumps({"claims": claims, "machine": machine}))
+
+
+def verdicts(raw: Raw, found: Found) -> list[dict[str, Any]]:
+    """The claims, each a median over the rounds of what was measured in the same round."""
+    ours, echo = found["ours", 1, 1], found["echo", 1, 1]
+    added = [
+        (mine.percentile(50) - bare.percentile(50) - call) * 1e3
+        for mine, bare, call in zip(ours, echo, raw[1], strict=True)
+    ]
+    ours, echo = found["ours", 1, 32], found["echo", 1, 32]
+    requests = [
+        mine.requests_per_second / bare.requests_per_second
+        for mine, bare in zip(ours, echo, strict=True)
+    ]
+    rows = [
+        mine.rows_per_second * call / 32
+        for mine, call in zip(found["ours", 32, 4], raw[32], strict=True)
+    ]
+    return [
         claim("failed requests", failures(found), 0, at_most=True),
         claim(
             "median latency above echo's and the raw call's, 1 caller, ms",
-            (median(found["ours", 1, 1], 50) - median(found["echo", 1, 1], 50) - raw[1]) * 1e3,
+            statistics.median(added),
             0.3,
             at_most=True,
         ),
-        claim(
-            "requests/s as a share of echo's, 32 callers",
-            rate(found["ours", 1, 32]) / rate(found["echo", 1, 32]),
-            0.6,
-        ),
+        claim("requests/s as a share of echo's, 32 callers", statistics.median(requests), 0.6),
         claim(
             "images/s as a share of the raw model's, 32 a request, 4 callers",
-            rate(found["ours", 32, 4]) * raw[32],
+            statistics.median(rows),
             0.8,
         ),
     ]
-    for entry in claims:
-        print(f"{'ok' if entry['ok'] else 'MISSED':7}{entry['name']}: {entry['value']} "
-              f"(limit {entry['limit']})")  # fmt: skip
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    print(json.dumps({"claims": claims, "machine": machine}))
 
 
 def median(runs: list[Measured], percent: float) -> float:
@@ -269,7 +232,7 @@ def rate(runs: list[Measured]) -> float:
     return statistics.median(run.requests_per_second for run in runs)
 
 
-def failures(found: dict[tuple[str, int, int], list[Measured]]) -> int:
+def failures(found: Found) -> int:
     return sum(sum(run.failures.values()) for runs in found.values() for run in runs)
 
 
