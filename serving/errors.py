@@ -7,7 +7,7 @@ ServingError
 └── CallError               a call made by the client failed; carries the server's code and message
     ├── ServerUnavailable   nobody answers at the address, or it keeps saying UNAVAILABLE
     ├── DeadlineExceeded    no answer within the timeout
-    ├── ModelNotFound       the server has no such model, version or label
+    ├── ModelNotFound       the server has no such model or version
     ├── RequestRejected     the server found the request wrong; sending it again will not help
     └── AccessRefused       TLS, a certificate or a token was not accepted
 """
@@ -52,7 +52,7 @@ class DeadlineExceeded(CallError):
 
 
 class ModelNotFound(CallError):
-    """The server has no such model, version or label."""
+    """The server has no such model or version."""
 
 
 class RequestRejected(CallError):

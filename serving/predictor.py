@@ -77,8 +77,12 @@ class Predictor:
 
     def signature(self, query: Query) -> Signature:
         """The signature that a query means. Raises RequestError."""
-        with self.registry.use(query.model, query.version, query.label) as (_, servable):
-            return _signature(query, servable.signatures)
+        try:
+            with self.registry.use(query.model, query.version, query.label) as (_, servable):
+                return _signature(query, servable.signatures)
+        except RequestError as error:
+            self._tell(query, {}, _Trace(), error.code, 0.0)  # no predict will follow
+            raise
 
     def _predict(self, query: Query, inputs: Mapping[str, Array], trace: _Trace) -> Result:
         with (

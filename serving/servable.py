@@ -51,6 +51,7 @@ class SavedModel:
         config = tf.compat.v1.ConfigProto()
         # Idle kernel threads that spin take the cores from those that parse the next requests.
         config.experimental.disable_thread_spinning = True
+        config.gpu_options.allow_growth = True  # or the first model takes the whole GPU
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with self._session.graph.as_default():

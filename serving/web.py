@@ -108,6 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:  # noqa: N802
+        # A body that nobody reads would be taken for the next request.
+        self.close_connection |= "Content-Length" in self.headers
         self._answer(b"")
 
     def do_POST(self) -> None:  # noqa: N802

@@ -46,6 +46,12 @@ def shell(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def manifest() -> Callable[[Path], None]:
+    """The function that completes an export with its manifest."""
+    return write_manifest
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "models")
 
