@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 from keras import layers
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,24 @@ def count(model: keras.Model) -> Cost:
 
 
 def estimate(build: Callable[[], keras.Model]) -> Cost:
-    """Count what the network that `build` returns would cost, without making its weights.
+    """Count what the network that `build` returns would cost, without making its weights."""
+    return without_weights(lambda: count(build()))
+
+
+def without_weights(look: Callable[[], Result]) -> Result:
+    """Return what `look` finds out about networks that it builds; none of their weights is made.
 
     VGG's half gigabyte of random numbers takes seconds, its graph a tenth of one. Keras defers
     initial values within a stateless scope and lists them per thread, for later; the thread that
-    builds here ends with its list.
+    looks here ends with its list. No network may leave `look`.
     """
 
-    def count_unmade() -> Cost:
+    def look_in_scope() -> Result:
         with keras.StatelessScope(initialize_variables=False):
-            return count(build())
+            return look()
 
     with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(count_unmade).result()
+        return thread.submit(look_in_scope).result()
 
 
 def _costs(model: keras.Model, prefix: str) -> Iterator[LayerCost]:
