@@ -44,15 +44,26 @@ class Model:
         with self._lock:
             return sorted(self._versions.values(), key=lambda version: -version.number)
 
-    def missing(self) -> list[Version]:
-        """The versions that should be served and are not."""
-        return [version for version in self._wanted() if version.state is not State.AVAILABLE]
+    def missing(self) -> dict[str, str]:
+        """What should be served and is not: model or model/version, and the reason."""
+        name = self.settings.name
+        wanted = self._wanted()
+        absent = (self.settings.policy.specific or frozenset[int]()) - {
+            version.number for version in wanted
+        }
+        found = {f"{name}/{number}": "no such directory" for number in sorted(absent)}
+        for version in wanted:
+            if version.state is not State.AVAILABLE:
+                found[str(version)] = version.error or version.state.name
+        if not wanted and not absent:
+            found[name] = f"no version under {self.settings.base_path}"
+        return found
 
     def refresh(self, loader: Loader, retries: Retries) -> None:
         """Load what is wanted and missing, move the labels, then unload what is no longer wanted.
 
         In this order, so that there is always a version to answer: an old one stays as long as no
-        wanted one is available.
+        wanted one is available, or as a label waits for its new version to become available.
         """
         self._discover()
         wanted = self._wanted()
@@ -61,7 +72,8 @@ class Model:
                 version.load(loader, retries)
         self._move_labels()
         if not wanted or any(version.state is State.AVAILABLE for version in wanted):
-            self._unload_all_but({version.number for version in wanted})
+            labelled = set(self._labels.values())
+            self._unload_all_but({version.number for version in wanted} | labelled)
 
     def unload(self) -> None:
         """Unload every version."""

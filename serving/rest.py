@@ -155,11 +155,9 @@ class Rest:
 
     def _ready(self) -> Reply:
         """200 once everything that should be served is, else 503 with what is missing."""
-        missing = {
-            str(version): version.error or version.state.name
-            for model in self._predictor.registry.models()
-            for version in model.missing()
-        }
+        missing: dict[str, str] = {}
+        for model in self._predictor.registry.models():
+            missing |= model.missing()
         status = 503 if missing else 200
         return _json({"status": "loading" if missing else "ready", "missing": missing}, status)
 

@@ -254,6 +254,30 @@ def test_a_label_moves_when_its_version_is_available_and_not_before(shelf: Shelf
     assert registry.lagging_label() == ""
 
 
+def test_a_version_that_a_label_still_names_stays_although_no_longer_wanted(shelf: Shelf):
+    shelf.add(1)
+    registry = Registry(shelf.load)
+    registry.configure([shelf.settings(Policy(specific=frozenset({1})), stable=1)])
+    shelf.add(2)
+    shelf.add(3, broken=True)
+    registry.configure([shelf.settings(Policy(specific=frozenset({2, 3})), stable=3)])
+    assert registry.find("m").number == 2
+    assert registry.find("m", None, "stable").number == 1
+    registry.configure([shelf.settings(Policy(specific=frozenset({2})), stable=2)])
+    assert available(registry) == [2]
+
+
+def test_what_is_missing_is_told_with_the_reason(shelf: Shelf):
+    registry = served(shelf)
+    (model,) = registry.models()
+    assert model.missing() == {"m": f"no version under {shelf.base}"}
+    shelf.add(1)
+    shelf.add(2, broken=True)
+    registry.configure([shelf.settings(Policy(specific=frozenset({1, 2, 3})))])
+    assert model.missing() == {"m/3": "no such directory", "m/2": "ValueError: a broken file"}
+    assert not registry.ready()
+
+
 def test_labels_of_missing_versions_are_kept_when_allowed(shelf: Shelf):
     shelf.add(1)
     registry = Registry(shelf.load, lenient=True)
