@@ -10,6 +10,8 @@ import tensorflow as tf
 from pipeline import exif
 
 Scaling = Literal["unit", "caffe", "torch", "tf", "none"]
+Resize = Literal["antialias", "nearest"]
+REVISION = 1  # raised whenever `decode` gives other pixels: it keys what is cached on disk
 
 IMAGENET_MEAN = (
     0.485,
@@ -25,17 +27,30 @@ CAFFE_MEAN = (
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and PIL's "L" mode
 
 
-def decode(encoded: tf.Tensor, image_size: tuple[int, int] | None, channels: int) -> tf.Tensor:
+def decode(
+    encoded: tf.Tensor,
+    image_size: tuple[int, int] | None,
+    channels: int,
+    method: Resize = "antialias",
+) -> tf.Tensor:
     """Decode one JPEG, PNG, BMP, WebP or GIF (its first frame) upright to uint8 [H, W, channels].
 
     Alpha is dropped; grey is repeated for 3 channels; colour becomes BT.601 luminance for 1.
     `image_size` (H, W) None keeps the image's own size.
     """
+    return _decode(tf.convert_to_tensor(encoded), image_size, channels, method)
+
+
+@tf.function(autograph=False)  # traced once for all splits and signatures: 0.3 s each
+def _decode(
+    encoded: tf.Tensor, image_size: tuple[int, int] | None, channels: int, method: Resize
+) -> tf.Tensor:
     pixels = tf.io.decode_image(encoded, channels=0, expand_animations=False)
     pixels.set_shape([None, None, None])
-    pixels = exif.upright(pixels, exif.orientation(encoded))
-    pixels = convert_channels(pixels, channels)
-    return pixels if image_size is None else resize(pixels, image_size)
+    pixels = _upright(pixels, exif.orientation(encoded))
+    if image_size is not None:
+        pixels = resize(pixels, image_size, method)  # first: fewer pixels to convert
+    return convert_channels(pixels, channels)
 
 
 def convert_channels(pixels: tf.Tensor, channels: int) -> tf.Tensor:
@@ -47,16 +62,28 @@ def convert_channels(pixels: tf.Tensor, channels: int) -> tf.Tensor:
         converted = tf.cond(
             grey, lambda: tf.repeat(pixels[..., :1], 3, axis=-1), lambda: pixels[..., :3]
         )
-    return tf.ensure_shape(converted, [None, None, channels])
+    return tf.ensure_shape(converted, [*pixels.shape[:-1], channels])
 
 
-def resize(pixels: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """Resize uint8 [H.
+def resize(
+    pixels: tf.Tensor, image_size: tuple[int, int], method: Resize = "antialias"
+) -> tf.Tensor:
+    """Resize uint8 [H, W, C] to uint8.
 
-    W, C] bilinearly, with antialiasing when it shrinks, and round back to uint8.
+    antialias blends all pixels that fall on one, linearly; nearest takes one of them, as
+    `ImageDataGenerator.flow_from_directory` does, in a third of the time.
     """
+    if method == "nearest":
+        return tf.image.resize(pixels, image_size, "nearest")
     resized = tf.image.resize(pixels, image_size, antialias=True)
     return tf.cast(tf.round(resized), tf.uint8)  # linear weights sum to 1: no value leaves 0..255
+
+
+def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Turn what a camera stored on its side; most images stand already, and are not copied."""
+    return tf.cond(
+        tf.equal(orientation, 1), lambda: pixels, lambda: exif.upright(pixels, orientation)
+    )
 
 
 def scale(images: tf.Tensor, scaling: Scaling) -> tf.Tensor:
