@@ -3,15 +3,15 @@
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py  # type: ignore[import-untyped]
 import tensorflow as tf
 
 from pipeline.dataset import DataInfo
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
 Head = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -57,11 +57,25 @@ def load(
     return ImportedNetwork(model, head), info
 
 
+class _NoLambda:
+    """Stands in for Lambda layers: reading a true one runs the code in the file.
+
+    SavedModels hold the layer's graph as well, and tf-keras then takes that.
+    """
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> None:
+        raise ValueError(
+            "it has a Lambda layer, whose code would run on import. Replace it with a layer, and "
+            "save the model again"
+        )
+
+
 def _read(path: Path) -> Any:
     import tf_keras  # half a second, and needed by nothing else
 
     try:
-        return tf_keras.models.load_model(path, compile=False)
+        return tf_keras.models.load_model(path, {"Lambda": _NoLambda}, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as problem:
         reason = str(problem).strip().splitlines()[0]
         raise ValueError(f"tf-keras cannot read {path}: {reason}") from None
@@ -72,13 +86,16 @@ def _check_source(path: Path) -> None:
         return
     if path.is_file() and zipfile.is_zipfile(path):
         _check_archive(path)
-    elif path.is_file() and h5py.is_hdf5(path):
-        _check_hdf5(path)
-    else:
+    elif not (path.is_file() and _starts_with(path, HDF5)):
         raise ValueError(
             f"{path} is no model of Keras 2: expected an .h5 or .keras file, or a SavedModel's "
             "directory"
         )
+
+
+def _starts_with(path: Path, signature: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(signature)) == signature
 
 
 def _check_archive(path: Path) -> None:
@@ -91,30 +108,6 @@ def _check_archive(path: Path) -> None:
             f"{path} was saved by Keras {version or 'of an unknown version'}, not by Keras 2. A "
             "model of Keras 3 needs no import: keras.saving.load_model reads it"
         )
-
-
-def _check_hdf5(path: Path) -> None:
-    """Refuse weights alone, and Lambda layers: reading one runs the code in the file."""
-    with h5py.File(path) as file:
-        config = file.attrs.get("model_config")
-    if config is None:
-        raise ValueError(
-            f"{path} holds weights without an architecture. Save the whole model with model.save"
-        )
-    if "Lambda" in _class_names(json.loads(config)):
-        raise ValueError(
-            f"{path} has a Lambda layer, whose code would run on import. Replace it with a layer, "
-            "and save the model again"
-        )
-
-
-def _class_names(config: Any) -> Iterator[str]:
-    if isinstance(config, dict):
-        yield str(config.get("class_name"))
-        config = list(config.values())
-    if isinstance(config, list):
-        for part in config:
-            yield from _class_names(part)
 
 
 def _input_shape(model: Any, image_size: tuple[int, int] | None) -> tuple[int, ...]:

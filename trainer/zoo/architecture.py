@@ -35,7 +35,10 @@ class Options(BaseModel):
 
     activation: Activation = Field("relu", description="nonlinearity of every hidden layer")
     initializer: Initializer = Field("glorot_uniform", description="initial kernels (Keras name)")
-    dropout: Rate = Field(0.0, description="share of units dropped before the output layers")
+    dropout: Rate = Field(
+        0.0,
+        description="share of values dropped in training, ahead of the output layer",
+    )
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class ResNet(Architecture):
         residual = _bottleneck if self.bottleneck else _basic
         y = residual(x, filters, conv, strides, name)
         if self.se_reduction:
-            y = SqueezeExcite(self.se_reduction, name=f"{name}_se")(y)
+            y = SqueezeExcite(self.se_reduction, initializer=conv.initializer, name=f"{name}_se")(y)
         return add(x, y, conv, strides, name)
 
 

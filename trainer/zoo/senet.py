@@ -56,7 +56,7 @@ class SENet154(Architecture):
         y = conv(x, filters, 1, name=f"{name}_conv1")
         y = conv(y, 2 * filters, 3, strides=strides, groups=self.groups, name=f"{name}_conv2")
         y = replace(conv, activation="linear")(y, 2 * filters, 1, name=f"{name}_conv3")
-        y = SqueezeExcite(_REDUCTION, name=f"{name}_se")(y)
+        y = SqueezeExcite(_REDUCTION, initializer=conv.initializer, name=f"{name}_se")(y)
         return add(x, y, conv, strides, name, projection=3 if strides > 1 else 1)
 
 

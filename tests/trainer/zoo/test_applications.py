@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import flops, zoo
+from trainer import flops, precision, zoo
 from trainer.grouped import GroupedConv2D
 from trainer.zoo import applications
 
@@ -80,6 +80,18 @@ def test_weights_of_keras_networks_are_loaded_from_a_file(tmp_path):
     trunk.save_weights(path)
     model = build("applications/mobilenet_v2", weights=path, include_top=False)
     np.testing.assert_array_equal(model.get_layer("Conv1").kernel, trunk.get_layer("Conv1").kernel)
+
+
+def test_weights_are_kept_by_a_network_refitted_for_half_precision(tmp_path):
+    theirs = keras.applications.MobileNet(weights=None, input_shape=(32, 32, 3), classes=7)
+    path = str(tmp_path / "whole.weights.h5")
+    theirs.save_weights(path)
+    with precision.policy("mixed_bfloat16"):
+        ours = build("applications/mobilenet", weights=path)
+    assert ours.get_layer("conv_preds").compute_dtype == "float32"
+    assert ours.get_layer("conv1").compute_dtype == "bfloat16"
+    for mine, original in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, original)
 
 
 def test_a_head_of_ones_own_has_the_layers_it_is_asked_for():
