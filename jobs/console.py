@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from rich.table import Table
 
 OUR_LOGGERS = ("pipeline", "trainer", "tuning", "serving", "jobs")
 stderr = Console(stderr=True)
-stdout = Console()
+stdout = Console(width=None if sys.stdout.isatty() else 160)  # a pipe has no edge to wrap at
 
 
 def start_logging() -> None:

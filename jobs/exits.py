@@ -4,6 +4,7 @@ PUBLISHED = 0
 FAILED = 1
 USAGE = 2
 NOT_BLESSED = 3
+DATA_REFUSED = 4
 INTERRUPTED = 75  # EX_TEMPFAIL: try again, with --resume
 
 

@@ -19,14 +19,20 @@ from jobs.card import make_card
 from jobs.config import ConfigError, Job
 from jobs.rundir import RunDir
 from pipeline.dataset import Splits
+from pipeline.inspection import explain, inspect
 from serving.store import Store
-from trainer import network, precision, report, zoo
+from trainer import figures, network, precision, report, transfer, zoo
 from trainer.callbacks import Hooks, Interrupted
 from trainer.evaluate import Evaluation, Predictions, predict, score
 from trainer.export import export
-from trainer.fit import fit, read_history
+from trainer.fit import read_history
+from trainer.phases import fit_phases
 
 log = logging.getLogger(__name__)
+
+
+class DataRefused(Exception):
+    """The data check found what must not be trained on; `data.json` in the run has it all."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,12 @@ class Outcome:
 def retrain(job: Job, run: RunDir, hooks: Hooks, train_only: bool = False) -> Outcome:
     """Take the run from where it stands to its end, each stage once.
 
-    Raises ConfigError when the data or the model do not fit the job, Interrupted when a hook asks
-    to stop.
+    Raises ConfigError when the data or the model do not fit the job, DataRefused when the data
+    must not be trained on, Interrupted when a hook asks to stop.
     """
     stages = Stages(job, run, hooks)
     data = stages.prepare_data()
+    stages.check_data(data)
     model = stages.train(data)
     predictions, evaluation = stages.evaluate(data, model)
     blessing = stages.bless(evaluation)
@@ -85,9 +92,22 @@ class Stages:
         """Load the data; what an earlier run prepared is only opened."""
         with self._stage("data"):
             data = load_data(self.job)
-            self.run.write_json("data.json", asdict(data.info))
         log.info("data: %s, %s", data.info.source, data.info.counts)
         return data
+
+    def check_data(self, data: Splits) -> None:
+        """Hold the data against `data.check`. Raises DataRefused when an error rule breaks."""
+        if self.run.is_done("check"):
+            return
+        with self._stage("check"):
+            previous = self.run.last_profile()
+            inspection = inspect(self.job.data, previous)
+            self.run.write_json("data.json", {**asdict(data.info), **inspection.check.to_json()})
+            if inspection.pictures:
+                captions, images = zip(*inspection.pictures, strict=True)
+                (self.run / "data.png").write_bytes(figures.png(figures.gallery(images, captions)))
+            if broken := inspection.check.broken("error"):
+                raise DataRefused("; ".join(map(explain, broken)))
 
     def train(self, data: Splits) -> keras.Model:
         """Give the trained network in float32, from disk when it is trained already."""
@@ -98,9 +118,9 @@ class Stages:
         log.info("precision: %s (%s)", policy, reason)
         with self._stage("train"):
             keras.utils.set_random_seed(train.seed)
-            trained = network.build(self.job.model, data.info, policy)
+            trained = start_network(self.job, data, policy)
             weights = zoo.MODELS[self.job.model.name].auxiliary_loss_weights
-            result = fit(trained, data, train, self.run.path, self.hooks, weights)
+            result = fit_phases(trained, data, train, self.run.path, self.hooks, weights)
             model = network.in_float32(trained, self.job.model, data.info)
             _save(model, self.run / "model.keras")
         epochs = len(result.history)
@@ -135,8 +155,7 @@ class Stages:
         with self._stage("export"):
             card = make_card(self.job, self.run, data.info)
             self.run.write_json("card.json", card)
-            scaling = zoo.MODELS[self.job.model.name].scaling
-            staged = export(model, data.info, scaling, self.run / "partial-export", card)
+            staged = export(model, data.info, data.prepare, self.run / "partial-export", card)
             staged.rename(self.run / "export")
 
     def publish(self) -> int:
@@ -154,7 +173,7 @@ class Stages:
         """Write the page about the run."""
         with self._stage("report"):
             history = read_history(self.run / "history.csv")
-            self.run.write("report.html", report.render(summary, history, model, data.test))
+            self.run.write("report.html", report.render(summary, history, model, data))
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -162,6 +181,18 @@ class Stages:
             raise Interrupted
         with self.run.stage(name):
             yield
+
+
+def start_network(job: Job, data: Splits, policy: str) -> keras.Model:
+    """Build the network that training starts from. Raises ConfigError when it cannot."""
+    try:
+        model = network.start(job.model, data.info, policy)
+        if job.train.frozen:
+            transfer.unfreeze(model, job.train.fine_tune.stages if job.train.fine_tune else 0)
+            transfer.freeze(model)  # thawed once before, so that a wrong number of stages shows now
+    except ValueError as problem:
+        raise ConfigError(f"model: {problem}") from None
+    return model
 
 
 def load_data(job: Job) -> Splits:

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.profile import Profile
 
 STATE = "state.json"
 CONFIG = "config.toml"
@@ -74,6 +77,18 @@ class RunDir:
         """Give the seconds that each finished stage took when it last ran."""
         stages = self.read_json(STATE)["stages"]
         return {name: stage["seconds"] for name, stage in stages.items()}
+
+    def last_profile(self) -> "Profile | None":
+        """Give the profile of the data that the last earlier run of this name has checked."""
+        from pipeline.profile import Profile
+
+        earlier = [
+            p for p in self.path.parent.glob("*/data.json") if p.parent.name < self.path.name
+        ]
+        for path in sorted(earlier, reverse=True):
+            if profile := json.loads(path.read_text(encoding="utf-8")).get("profile"):
+                return Profile(**profile)
+        return None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

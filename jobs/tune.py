@@ -7,10 +7,10 @@ from typing import Any
 import keras
 
 from jobs.config import Job, parse
-from jobs.retrain import check_model, load_data
-from trainer import network, precision, zoo
-from trainer.callbacks import Diverged
-from trainer.fit import fit
+from jobs.retrain import check_model, load_data, start_network
+from trainer import precision, zoo
+from trainer.callbacks import Diverged, Hooks
+from trainer.phases import fit_phases
 from tuning.config import TuneConfig
 from tuning.search import Values
 from tuning.space import DEFAULT_SPACE, ends
@@ -41,12 +41,12 @@ def train_once(job: Job, values: Values, directory: Path) -> float:
     data = load_data(changed)
     keras.utils.set_random_seed(changed.train.seed)
     policy, _ = precision.choose(changed.train.precision)
-    model = network.build(changed.model, data.info, policy)
+    model = start_network(changed, data, policy)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "values.json").write_text(json.dumps(values), encoding="utf-8")
     try:
         weights = zoo.MODELS[changed.model.name].auxiliary_loss_weights
-        result = fit(model, data, changed.train, directory, loss_weights=weights)
+        result = fit_phases(model, data, changed.train, directory, Hooks(), weights)
     except Diverged as problem:
         raise ValueError(str(problem)) from None
     finally:

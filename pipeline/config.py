@@ -1,8 +1,11 @@
 """What a job says about its data."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from pipeline.augment_config import AugmentConfig
+from pipeline.check_config import CheckConfig
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 
@@ -71,6 +74,36 @@ class DataConfig(BaseModel):
         ge=1,
         description="Examples drawn from at random; 60,000 shuffles MNIST-sized data as a whole",
     )
+    resize: Literal["antialias", "nearest"] = Field(
+        "antialias",
+        description="antialias blends the pixels that fall on one; nearest takes one of them, as "
+        "ImageDataGenerator does, and decodes photographs half as fast again",
+    )
+    cache: Literal["auto", "memory", "disk"] = Field(
+        "auto",
+        description="Where decoded images are kept after the first epoch; auto takes memory up to "
+        "cache_limit_mb, else a file under data_dir",
+    )
+    cache_limit_mb: int = Field(
+        2048,
+        ge=1,
+        description="Memory for decoded images, in MB, of all splits together, and of the images "
+        "drawn from at random when they are on disk; 2048 leaves a laptop usable",
+    )
+    service: str | None = Field(
+        None,
+        pattern=r"^grpc://.+:\d+$",
+        description='Dispatcher of a tf.data service, such as "grpc://host:5000", whose workers '
+        "prepare the training batches; epochs then mix and the order depends on timing. Unset "
+        "prepares them in the training process",
+    )
+    augment: AugmentConfig = Field(
+        AugmentConfig(),
+        description="Random changes of training images, and the standardisation of all images",
+    )
+    check: CheckConfig = Field(
+        CheckConfig(), description="What the data must pass before anything is trained on them"
+    )
     seed: int = Field(0, ge=0, description="Seed of the order of training examples")
 
     @field_validator("source")
@@ -81,3 +114,19 @@ class DataConfig(BaseModel):
         if kind not in known or known[kind] != bool(colon and place):
             raise ValueError(f"no such source. Allowed: {', '.join(SOURCE_FORMS)}")
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _validation_split_is_the_fraction(cls, tree: Any) -> Any:
+        """Let Keras' name for it set the fraction; two different values are an error."""
+        augment = tree.get("augment", {}) if isinstance(tree, dict) else {}
+        split = augment.get("validation_split") if isinstance(augment, dict) else None
+        if split is None:
+            return tree
+        fraction = tree.get("validation_fraction", split)
+        if fraction != split:
+            raise ValueError(
+                f"validation_fraction is {fraction} and augment.validation_split {split}; they are "
+                "two names for one share: set one of them"
+            )
+        return {**tree, "validation_fraction": split}

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
-from pipeline import preprocess
+from pipeline import preprocess, standardize
+from pipeline.augment import Augment
 from pipeline.config import DataConfig
+from pipeline.examples import Reader
 from pipeline.sources import open_source
-from pipeline.splits import cut_splits
-
-EPOCH_SEED_STRIDE = 1_000_003  # a prime: neighbouring seeds share no epoch's order
+from pipeline.sources.splits import Slice, cut_splits
+from pipeline.standardize import Preparation
+from pipeline.training import Samples, Training
 
 
 @dataclass(frozen=True)
@@ -41,98 +42,81 @@ class Splits:
     """Batches of (inputs float32 [N, *shape], labels int64 [N]).
 
     `train` gives another order at every iteration and drops the remainder, for a static shape;
-    `validation` and `test` give every example exactly once, in a fixed order.
-    `train_epochs(first)` is the endless training set from epoch `first` on: every epoch's order
-    depends only on the seed and its number, so that an interrupted run can continue where it
-    stopped.
+    `validation` and `test` give every example exactly once, in a fixed order. Where the job mixes
+    images, training labels are shares of classes, float32 [N, K].
+    `train_epochs(first)` is the endless training set from epoch `first` on: every epoch's order and
+    augmentation depend only on the seed and its number, so that an interrupted run can continue
+    where it stopped.
     """
 
     train: tf.data.Dataset
     validation: tf.data.Dataset
     test: tf.data.Dataset
     info: DataInfo
+    prepare: Preparation  # what every batch went through last, and served images go through
     train_epochs: Callable[[int], tf.data.Dataset]
     batch_size: int  # of training; at most the number of training examples
     steps_per_epoch: int
+    sample: Callable[[int], Samples]  # the first training images; of vectors there are none
 
 
 def load(config: DataConfig, batch_size: int = 128, scaling: preprocess.Scaling = "unit") -> Splits:
     """Prepare the source if need be and assemble its three splits.
 
-    Raises ValueError when the source is missing or unsuitable, or its images differ in size and no
-    size is set.
+    Raises ValueError when the source is missing or unsuitable, its images differ in size and no
+    size is set, or the augmentation does not suit the data.
     """
     builder = open_source(config.source, Path(config.data_dir), config.beam_options)
     slices = cut_splits(builder, config)
-    info = _describe(builder, config, {name: part.count for name, part in slices.items()})
-    read = _Reader(builder, config, info, scaling)
-    examples = {name: read.examples(part.instruction) for name, part in slices.items()}
+    info = describe(builder, config, slices)
+    _check_augmentation(config, info)
+    unfitted = Preparation(info.shape, scaling, config.resize, config.augment)
+    examples = Reader(config, info.digest, unfitted, slices).read()
+    batched = {name: part.dataset.batch(batch_size) for name, part in examples.items()}
+    prepare = standardize.fit(unfitted, batched["train"].map(lambda inputs, labels: inputs))
     size = min(batch_size, info.counts["train"])  # a set smaller than a batch still trains
+    augment = Augment(config.augment, info.shape, info.num_classes) if info.is_image else None
+    training = Training(config, augment, prepare, examples["train"], size)
 
-    def train_epoch(epoch: Any) -> tf.data.Dataset:
-        tf.random.set_seed(1)  # of this function's graph alone: no seed set elsewhere has a say
-        seed = tf.cast(epoch, tf.int64) * EPOCH_SEED_STRIDE + config.seed
-        order = examples["train"].shuffle(
-            config.shuffle_buffer, seed, reshuffle_each_iteration=False
-        )
-        return order.batch(size, drop_remainder=True)  # static shape: one compilation
+    def evaluated(name: str) -> tf.data.Dataset:
+        prepared = batched[name].map(lambda i, labels: (prepare(i), labels), tf.data.AUTOTUNE)
+        return prepared.prefetch(tf.data.AUTOTUNE)
 
-    def train_epochs(first: int) -> tf.data.Dataset:
-        epochs = tf.data.Dataset.range(first, tf.int64.max)
-        return read.finish(epochs.flat_map(train_epoch))
-
-    shuffled = examples["train"].shuffle(config.shuffle_buffer, config.seed)
     return Splits(
-        train=read.finish(shuffled.batch(size, drop_remainder=True)),
-        validation=read.finish(examples["validation"].batch(batch_size)),
-        test=read.finish(examples["test"].batch(batch_size)),
+        train=training.anew(),
+        validation=evaluated("validation"),
+        test=evaluated("test"),
         info=info,
-        train_epochs=train_epochs,
+        prepare=prepare,
+        train_epochs=training.epochs,
         batch_size=size,
         steps_per_epoch=info.counts["train"] // size,
+        sample=training.sample,
     )
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """The steps that the splits share."""
-
-    builder: Any
-    config: DataConfig
-    info: DataInfo
-    scaling: preprocess.Scaling
-
-    def examples(self, instruction: Any) -> tf.data.Dataset:
-        decoders = {"image": tfds.decode.SkipDecoding()} if self.info.is_image else None
-        ds = self.builder.as_dataset(split=instruction, decoders=decoders, shuffle_files=False)
-        ds = ds.map(self._decode, tf.data.AUTOTUNE)
-        return ds.cache()  # decoded uint8, before anything random
-
-    def finish(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        if self.info.is_image:
-            batches = batches.map(
-                self._scale, tf.data.AUTOTUNE
-            )  # float32 only for batches in flight
-        return batches.prefetch(tf.data.AUTOTUNE)
-
-    def _decode(self, example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        if not self.info.is_image:
-            return tf.ensure_shape(example["features"], self.info.shape), example["label"]
-        height, width, channels = self.info.shape
-        image = preprocess.decode(example["image"], (height, width), channels)
-        return image, example["label"]
-
-    def _scale(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return preprocess.scale(images, self.scaling), labels
+def _check_augmentation(config: DataConfig, info: DataInfo) -> None:
+    if not info.is_image and (fields := config.augment.needs_images):
+        raise ValueError(
+            f"data.augment: {', '.join(fields)} change images, and {config.source} has vectors; "
+            "allowed for vectors: the standardisation fields, rescale and validation_split"
+        )
+    crop = config.augment.random_crop
+    if crop is not None and (crop[0] < info.shape[0] or crop[1] < info.shape[1]):
+        raise ValueError(
+            f"data.augment.random_crop {list(crop)} is smaller than the images of "
+            f"{list(info.shape[:2])} that are cut out of it; expected at least data.image_size"
+        )
 
 
-def _describe(builder: Any, config: DataConfig, counts: dict[str, int]) -> DataInfo:
+def describe(builder: Any, config: DataConfig, slices: dict[str, Slice]) -> DataInfo:
+    """Say what is known of a prepared source before it is read."""
     features = builder.info.features
     return DataInfo(
         source=config.source,
         digest=_digest(builder),
         class_names=_class_names(features["label"], config),
-        counts=counts,
+        counts={name: part.count for name, part in slices.items()},
         shape=_image_shape(features, config) if "image" in features else _vector_shape(features),
     )
 

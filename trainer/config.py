@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PrecisionName = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
@@ -14,9 +14,33 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description='Any name that "convoy zoo" lists')
+    weights: str | None = Field(
+        None,
+        description='Start from "imagenet" (applications only), a run, or a .keras, .h5 or '
+        ".weights.h5 file; unset starts from random weights",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
         description="The architecture's own options, checked against its builder's signature",
+    )
+
+
+class FineTuneConfig(BaseModel):
+    """The second phase of transfer learning, after the head was trained on a frozen trunk."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stages: int = Field(
+        1,
+        ge=0,
+        description="Stages of the trunk that train, counted from its end; 1 adapts the "
+        "features that are most particular to the old task",
+    )
+    epochs: int = Field(
+        10, ge=1, description="At most this many epochs after those of train.epochs"
+    )
+    learning_rate: float = Field(
+        1e-5, gt=0, description="A hundredth of Adam's usual: what was learned is to be kept"
     )
 
 
@@ -42,6 +66,12 @@ class TrainConfig(BaseModel):
         description="Adam needs the least tuning; momentum and nesterov are SGD with momentum 0.9",
     )
     learning_rate: float = Field(1e-3, gt=0, description="Step size; 1e-3 is Adam's own default")
+    frozen: bool = Field(
+        False, description="Keep the trunk as it comes and train the head alone; for model.weights"
+    )
+    fine_tune: FineTuneConfig | None = Field(
+        None, description="Optional, with train.frozen: a second phase that thaws the trunk's end"
+    )
     precision: PrecisionName = Field(
         "auto",
         description="auto computes in 16 bits where this machine gains from it, else in float32",
@@ -58,3 +88,9 @@ class TrainConfig(BaseModel):
         description="Evaluation also counts a hit among this many best guesses; 5 is ImageNet's",
     )
     seed: int = Field(0, ge=0, description="Seed of initial weights and dropout")
+
+    @model_validator(mode="after")
+    def _fine_tuning_follows_a_frozen_phase(self) -> "TrainConfig":
+        if self.fine_tune and not self.frozen:
+            raise ValueError("fine_tune thaws a frozen trunk: set frozen = true, or leave it out")
+        return self

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline import preprocess
 from pipeline.dataset import DataInfo
+from pipeline.standardize import Preparation
 from trainer import manifest, warmup
 
 Signature = Callable[..., dict[str, tf.Tensor]]
@@ -22,12 +22,12 @@ DECODERS = 8  # parallel image decodes in one request
 def export(
     network: keras.Model,
     info: DataInfo,
-    scaling: preprocess.Scaling,
+    prepare: Preparation,
     directory: Path,
     card: dict[str, Any],
 ) -> Path:
     """Write `network` (float32 compute, probabilities [N, K] out) as a SavedModel and return its
-    directory.
+    directory. `prepare` is what the training data went through (`Splits.prepare`).
 
     Signatures for images: `serving_default` (uint8 [N, H, W, C]), `image_bytes` (encoded files [N])
     and `tf_example` (serialized tf.Example [N] with a bytes feature `image`). For vectors:
@@ -38,7 +38,7 @@ def export(
     archive = keras.export.ExportArchive()
     archive.track(network)
     signatures = _image_signatures if info.is_image else _vector_signatures
-    for name, (function, spec) in signatures(network, info, scaling).items():
+    for name, (function, spec) in signatures(network, info, prepare).items():
         archive.add_endpoint(name, function, input_signature=[spec])
     function, spec = _class_labels(info)
     archive.add_endpoint("class_labels", function, input_signature=[spec])
@@ -62,20 +62,17 @@ def _write_extra(directory: Path, info: DataInfo, card: dict[str, Any]) -> None:
 
 
 def _image_signatures(
-    network: keras.Model, info: DataInfo, scaling: preprocess.Scaling
+    network: keras.Model, info: DataInfo, prepare: Preparation
 ) -> dict[str, tuple[Signature, tf.TensorSpec]]:
     height, width, channels = info.shape
     answer = _answer(network, info)
 
     def from_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(preprocess.scale(image, scaling))
-
-    def decode(encoded: tf.Tensor) -> tf.Tensor:
-        return preprocess.decode(encoded, (height, width), channels)
+        return answer(prepare(image))
 
     def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         pixels = tf.map_fn(
-            decode, image_bytes, parallel_iterations=DECODERS, fn_output_signature=tf.uint8
+            prepare.decode, image_bytes, parallel_iterations=DECODERS, fn_output_signature=tf.uint8
         )
         return from_pixels(tf.ensure_shape(pixels, (None, height, width, channels)))
 
@@ -94,16 +91,16 @@ def _image_signatures(
 
 
 def _vector_signatures(
-    network: keras.Model, info: DataInfo, scaling: preprocess.Scaling
+    network: keras.Model, info: DataInfo, prepare: Preparation
 ) -> dict[str, tuple[Signature, tf.TensorSpec]]:
     answer = _answer(network, info)
 
     def from_features(features: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(features)
+        return answer(prepare(features))
 
     def from_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         spec = {"features": tf.io.FixedLenFeature(info.shape, tf.float32)}
-        return answer(tf.io.parse_example(examples, spec)["features"])
+        return from_features(tf.io.parse_example(examples, spec)["features"])
 
     return {
         "serving_default": (

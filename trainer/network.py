@@ -1,13 +1,17 @@
 """A job's network: built for its data, in the precision it is trained or exported in."""
 
+import logging
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from pipeline.dataset import DataInfo
-from trainer import precision, zoo
+from trainer import precision, transfer, zoo
 from trainer.config import ModelConfig
 from trainer.objective import MAIN
+
+log = logging.getLogger(__name__)
 
 
 def build(config: ModelConfig, info: DataInfo, policy: str = "float32") -> keras.Model:
@@ -16,6 +20,22 @@ def build(config: ModelConfig, info: DataInfo, policy: str = "float32") -> keras
         return zoo.build(
             config.name, **_shape(info), num_classes=info.num_classes, **config.options
         )
+
+
+def start(config: ModelConfig, info: DataInfo, policy: str = "float32") -> keras.Model:
+    """Build the network with the weights that training starts from.
+
+    Raises ValueError when the weights are missing or fit no layer.
+    """
+    if config.weights == "imagenet":
+        return build(_with_options(config, {**config.options, "weights": "imagenet"}), info, policy)
+    network = build(config, info, policy)
+    if config.weights is not None:
+        loaded = transfer.load_weights(network, Path(config.weights))
+        log.info("weights: %d layers from %s", len(loaded.taken), config.weights)
+        if loaded.left:
+            log.info("weights: %s start anew", ", ".join(loaded.left))
+    return network
 
 
 def check_fits(config: ModelConfig, info: DataInfo) -> None:
@@ -44,11 +64,16 @@ def in_float32(network: keras.Model, config: ModelConfig, info: DataInfo) -> ker
 
     Auxiliary classifiers served training; the result has the main output alone.
     """
-    twin = build(config, info)
+    random = {name: value for name, value in config.options.items() if name != "weights"}
+    twin = build(_with_options(config, random), info)
     twin.set_weights(network.get_weights())
     if isinstance(twin.output, dict):
         return keras.Model(twin.input, twin.output[MAIN], name=twin.name)
     return twin
+
+
+def _with_options(config: ModelConfig, options: dict[str, Any]) -> ModelConfig:
+    return config.model_copy(update={"options": options})
 
 
 def _shape(info: DataInfo) -> dict[str, Any]:

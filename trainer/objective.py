@@ -12,13 +12,12 @@ from trainer.optimizers import make_optimizer
 
 MAIN = "probabilities"  # the output that is exported
 NO_WEIGHTS: Mapping[str, float] = MappingProxyType({})
-LOSS = "sparse_categorical_crossentropy"
 
 
 def compile_model(
     model: keras.Model, config: TrainConfig, loss_weights: Mapping[str, float] = NO_WEIGHTS
 ) -> None:
-    """Compile for class-id labels, and build the optimizer's variables for a state to go into.
+    """Compile for either kind of labels, and build the optimizer's variables for states to fill.
 
     `loss_weights` tells how much the loss of an output counts, by its name; 1 where it is silent.
     """
@@ -26,12 +25,30 @@ def compile_model(
     weights = {name: loss_weights.get(name, 1.0) for name in output_names(model)}
     model.compile(
         optimizer=make_optimizer(config.optimizer, config.learning_rate),
-        loss=dict.fromkeys(weights, LOSS) if several else LOSS,
+        loss=dict.fromkeys(weights, cross_entropy) if several else cross_entropy,
         loss_weights=weights if several else None,
-        metrics={MAIN: ["accuracy"]} if several else ["accuracy"],
+        metrics={MAIN: [accuracy]} if several else [accuracy],
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # on CPUs compiling never pays
     )
     model.optimizer.build(model.trainable_variables)
+
+
+def cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    """Give the cross-entropy [N] of probabilities [N, K], in nats.
+
+    Labels are class ids [N], or shares of classes [N, K] where training mixes images: one epoch
+    trains on the latter and validates on the former.
+    """
+    if _are_shares(labels, probabilities):
+        return keras.losses.categorical_crossentropy(labels, probabilities)
+    return keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+
+
+def accuracy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    """Give 1 where the most probable class is the label (its largest share), else 0: [N]."""
+    if _are_shares(labels, probabilities):
+        return keras.metrics.categorical_accuracy(labels, probabilities)
+    return keras.metrics.sparse_categorical_accuracy(labels, probabilities)
 
 
 def with_targets(model: keras.Model, batches: tf.data.Dataset) -> tf.data.Dataset:
@@ -52,3 +69,7 @@ def main_logs(logs: dict[str, Any]) -> dict[str, float]:
 def output_names(model: keras.Model) -> list[str]:
     """Give the names of the outputs."""
     return list(model.output) if isinstance(model.output, dict) else [MAIN]
+
+
+def _are_shares(labels: tf.Tensor, probabilities: tf.Tensor) -> bool:
+    return labels.shape.rank == 2 and labels.shape[-1] == probabilities.shape[-1]

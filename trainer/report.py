@@ -9,13 +9,14 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from pipeline.dataset import DataInfo
+from pipeline.dataset import DataInfo, Splits
 from trainer import figures
 from trainer.callbacks import best_epoch
 from trainer.checkpoint import History
 from trainer.evaluate import Evaluation, Predictions
 
 MOST_MISTAKES = 12
+AUGMENTED = 6  # training images shown as they are and as they are trained on
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -39,10 +40,10 @@ class RunSummary:
     predictions: Predictions
 
 
-def render(summary: RunSummary, history: History, model: keras.Model, test: tf.data.Dataset) -> str:
+def render(summary: RunSummary, history: History, model: keras.Model, data: Splits) -> str:
     """Give the page.
 
-    Scores, curves, confusion matrix, per-class table and the most confident mistakes.
+    Scores, samples, curves, confusion matrix, per-class table and the most confident mistakes.
     """
     kept = best_epoch(history)
     parts = [
@@ -51,12 +52,13 @@ def render(summary: RunSummary, history: History, model: keras.Model, test: tf.d
             [(k, f"{v:.4f}") for k, v in summary.evaluation.metrics().items()],
         ),
         _section("Data", _data_table(summary.info)),
+        _section("Augmentation", _augmentation(data)),
         _section("Training", _picture(figures.learning_curves(history, kept), "learning curves")),
         _section(
             "Confusion matrix", _picture(figures.confusion(summary.evaluation), "confusion matrix")
         ),
         _section("Classes", _class_table(summary.evaluation)),
-        _section("Most confident mistakes", _mistakes(summary, test)),
+        _section("Most confident mistakes", _mistakes(summary, data.test)),
         _section("Network", _table(("layer", "output", "parameters"), _layers(model))),
     ]
     return PAGE.format(title=escape(summary.name), body="\n".join(parts))
@@ -86,6 +88,16 @@ def _data_table(info: DataInfo) -> str:
     ]
     rows += [(f"{split} examples", f"{count:,}") for split, count in info.counts.items()]
     return _table(("", ""), rows)
+
+
+def _augmentation(data: Splits) -> str:
+    if not data.info.is_image:
+        return "<p>None: the examples are vectors.</p>"
+    samples = data.sample(AUGMENTED)
+    captions = ["as it is"] * len(samples.originals) + ["as trained on"] * len(samples.augmented)
+    images = [*samples.originals, *samples.augmented]
+    columns = len(samples.originals)
+    return _picture(figures.gallery(images, captions, columns), "training images")
 
 
 def _class_table(evaluation: Evaluation) -> str:

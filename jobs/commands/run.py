@@ -26,8 +26,8 @@ def run(
 ) -> None:
     """Train, prove, export and publish a model.
 
-    Exit codes: 0 published, 2 wrong configuration, 3 not blessed, 75 interrupted (continue with
-    --resume).
+    Exit codes: 0 published, 2 wrong configuration, 3 not blessed, 4 data refused by the data
+    check, 75 interrupted (continue with --resume).
     """
     outcome = _execute(config, set_, resume, runs, train_only=False)
     _print(outcome, json)
@@ -72,6 +72,8 @@ def _execute(
         if directory is None:
             run_dir.discard()
         raise CommandError(str(problem)) from None
+    except retrain.DataRefused as problem:
+        raise CommandError(str(problem), exits.DATA_REFUSED) from None
     except Diverged as problem:
         raise CommandError(str(problem), exits.FAILED) from None
     except Interrupted:

@@ -37,7 +37,7 @@ with tfds.core.registered.skip_registration():
     class SourceBuilder(tfds.core.GeneratorBasedBuilder):
         """Writes a `Source` as a TFDS data set, in a directory named by its digest."""
 
-        VERSION = tfds.core.Version("1.0.0")
+        VERSION = tfds.core.Version("1.1.0")  # raise it when what is stored changes
 
         def __init__(self, source: Source, data_dir: Path) -> None:
             self.name = source.name

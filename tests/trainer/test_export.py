@@ -21,7 +21,9 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 1), dtype=np.uint
 def exported(digits, tmp_path_factory):
     """A network, its SavedModel loaded again, and the directory."""
     model = network.build(LENET, digits.info)
-    directory = export(model, digits.info, "unit", tmp_path_factory.mktemp("x") / "e", {"run": "1"})
+    directory = export(
+        model, digits.info, digits.prepare, tmp_path_factory.mktemp("x") / "e", {"run": "1"}
+    )
     return model, tf.saved_model.load(str(directory)), directory
 
 
@@ -98,7 +100,7 @@ def test_warm_up_requests_are_prediction_logs_that_the_model_answers(exported):
 
 def test_vectors_have_their_own_signatures(iris, tmp_path):
     model = network.build(ModelConfig(name="mlp"), iris.info)
-    loaded = tf.saved_model.load(str(export(model, iris.info, "unit", tmp_path / "e", {})))
+    loaded = tf.saved_model.load(str(export(model, iris.info, iris.prepare, tmp_path / "e", {})))
     assert set(loaded.signatures) == {"serving_default", "tf_example", "class_labels"}
     rows = np.array([[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]], np.float32)
     expected = model(rows).numpy()
@@ -110,7 +112,7 @@ def test_vectors_have_their_own_signatures(iris, tmp_path):
 def test_training_in_bfloat16_is_exported_in_float32(digits, tmp_path):
     trained = network.build(LENET, digits.info, "mixed_bfloat16")
     twin = network.in_float32(trained, LENET, digits.info)
-    loaded = tf.saved_model.load(str(export(twin, digits.info, "unit", tmp_path / "e", {})))
+    loaded = tf.saved_model.load(str(export(twin, digits.info, digits.prepare, tmp_path / "e", {})))
     answer = loaded.signatures["serving_default"](image=tf.constant(PIXELS))["probabilities"]
     assert close(answer, twin(preprocess.scale(PIXELS, "unit")))
     assert np.allclose(answer, trained(preprocess.scale(PIXELS, "unit")), atol=0.02)

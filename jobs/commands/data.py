@@ -1,0 +1,78 @@
+"""`convoy data`: look at a job's data before anything is trained on them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs import console, options
+from jobs.exits import DATA_REFUSED, CommandError
+
+if TYPE_CHECKING:
+    from pipeline.inspection import Inspection
+
+app = typer.Typer(no_args_is_help=True, help="Look at a job's data.")
+Pictures = Annotated[
+    Path | None, typer.Option(metavar="FILE.png", help="Draw the examples that broke a rule.")
+]
+
+
+@app.callback()
+def data() -> None:
+    """Look at a job's data."""
+
+
+@app.command("check")
+def check(
+    config: options.ConfigFile,
+    set_: options.Overrides = None,
+    pictures: Pictures = None,
+    json: options.Json = False,
+) -> None:
+    """Check the data by the rules of data.check; exit code 4 when an error-level rule breaks."""
+    from jobs.config import ConfigError, load
+
+    try:
+        job = load(config, set_)
+    except ConfigError as problem:
+        raise CommandError(str(problem)) from None
+    console.load_tensorflow()
+    from pipeline.inspection import inspect
+
+    try:
+        inspection = inspect(job.data)
+    except ValueError as problem:
+        raise CommandError(str(problem)) from None
+    if pictures:
+        _draw(inspection, pictures)
+    if json:
+        console.print_json(inspection.check.to_json())
+    else:
+        _print(inspection)
+    if broken := inspection.check.broken("error"):
+        names = ", ".join(finding.name for finding in broken)
+        raise CommandError(f"the data are refused: {names}", DATA_REFUSED)
+
+
+def _draw(inspection: "Inspection", path: Path) -> None:
+    from trainer import figures
+
+    if not inspection.pictures:
+        console.stderr.print("no example to draw")
+        return
+    captions, images = zip(*inspection.pictures, strict=True)
+    path.write_bytes(figures.png(figures.gallery(images, captions)))
+
+
+def _print(inspection: "Inspection") -> None:
+    rows = [
+        [
+            finding.name,
+            "ok" if finding.ok else finding.severity,
+            f"{finding.value:.4g}",
+            f"{finding.limit:.4g}",
+            "; ".join(finding.examples[:2]),
+        ]
+        for finding in inspection.check.findings
+    ]
+    console.print_table("data check", ["rule", "verdict", "value", "limit", "examples"], rows)
