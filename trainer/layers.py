@@ -172,6 +172,7 @@ class ConvBN:
             name=name,
         )(x)
         if self.batch_norm:
+            # PyTorch's constants, for its weights and those converted from Caffe.
             x = layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=f"{name}_bn")(x)
         return activate(x, self.activation, name)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers
 
 MODEL_FILE = "model.keras"  # of a run
@@ -28,10 +29,10 @@ class Loaded:
 def load_weights(model: keras.Model, source: Path) -> Loaded:
     """Start `model` from the weights of a trained one; layers that do not fit keep theirs.
 
-    `source` is a run's directory, a model file (.keras or Keras' older .h5) or a file of weights
-    (.weights.h5, of exactly this architecture). Layers of models are matched by name and shapes,
-    so that a head for other classes is left as it is. Raises ValueError when the source is
-    missing, has another form, or fits no layer.
+    `source` is a run's directory, a model file (.keras), or a file of weights: .weights.h5 of
+    exactly this architecture, or Keras 2's .h5, such as keras.applications publishes. Layers of
+    models and of .h5 files are matched by name and shapes, so that a head for other classes is
+    left as it is. Raises ValueError when the source is missing or fits no layer.
     """
     path = source / MODEL_FILE if source.is_dir() else source
     if not path.is_file():
@@ -41,6 +42,8 @@ def load_weights(model: keras.Model, source: Path) -> Loaded:
         )
     if path.name.endswith(".weights.h5"):
         return _load_whole(model, path)
+    if path.suffix == ".h5":
+        return _load_by_name(model, path)
     trained = keras.saving.load_model(path, compile=False)
     return _copy_fitting(model, {layer.name: layer for layer in trained.layers}, path)
 
@@ -99,21 +102,39 @@ def _load_whole(model: keras.Model, path: Path) -> Loaded:
     return Loaded(tuple(layer.name for layer in model.layers if layer.weights), ())
 
 
+def _load_by_name(model: keras.Model, path: Path) -> Loaded:
+    weighted = [layer for layer in model.layers if layer.weights]
+    before = {layer.name: layer.get_weights() for layer in weighted}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what did not fit is in the answer
+        model.load_weights(path, by_name=True, skip_mismatch=True)
+    taken = [layer.name for layer in weighted if _changed(layer, before[layer.name])]
+    return _loaded(model, path, taken)
+
+
+def _changed(layer: keras.layers.Layer, before: list[np.ndarray]) -> bool:
+    pairs = zip(before, layer.get_weights(), strict=True)
+    return any(not np.array_equal(old, new) for old, new in pairs)
+
+
 def _copy_fitting(model: keras.Model, trained: dict[str, keras.layers.Layer], path: Path) -> Loaded:
-    taken, left = [], []
+    taken = []
     for layer in (layer for layer in model.layers if layer.weights):
         source = trained.get(layer.name)
         if source is not None and _shapes(source) == _shapes(layer):
             layer.set_weights(source.get_weights())
             taken.append(layer.name)
-        else:
-            left.append(layer.name)
+    return _loaded(model, path, taken)
+
+
+def _loaded(model: keras.Model, path: Path, taken: list[str]) -> Loaded:
     if not taken:
         raise ValueError(
             f"{path} fits no layer of {model.name}: names or shapes of weights differ everywhere. "
             "Give a model of the same architecture"
         )
-    return Loaded(tuple(taken), tuple(left))
+    names = [layer.name for layer in model.layers if layer.weights]
+    return Loaded(tuple(taken), tuple(name for name in names if name not in taken))
 
 
 def _shapes(layer: keras.layers.Layer) -> list[tuple[int, ...]]:

@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
+import tf_keras
 from keras import layers
 
 from trainer import transfer, zoo
 
-SIZE = (64, 64)
+SIZE = (32, 32)
 
 
 def resnet(num_classes=5):
@@ -21,7 +22,8 @@ def batch(num_classes=5):
 def changed_by_a_step(model):
     """Names of the layers whose weights, statistics included, one step of training changes."""
     before = {layer.name: layer.get_weights() for layer in model.layers}
-    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    optimizer = keras.optimizers.SGD(0.1)
+    model.compile(optimizer, "sparse_categorical_crossentropy", run_eagerly=True)
     model.train_on_batch(*batch(model.output_shape[-1]))
     return [
         layer.name
@@ -139,6 +141,20 @@ def test_a_file_of_weights_fits_the_same_architecture_only(tmp_path):
     np.testing.assert_array_equal(model(images), trained(images))
     with pytest.raises(ValueError, match="holds the weights of another architecture than resnet18"):
         transfer.load_weights(resnet(num_classes=7), path)
+
+
+def test_published_weights_of_keras_2_are_taken_by_name(tmp_path):
+    published = tf_keras.applications.VGG16(
+        weights=None, include_top=False, input_shape=(32, 32, 3)
+    )
+    published.save_weights(tmp_path / "vgg16_notop.h5")
+    model = zoo.build("vgg16", image_size=(32, 32), num_classes=5, classifier=[8])
+    loaded = transfer.load_weights(model, tmp_path / "vgg16_notop.h5")
+    assert len(loaded.taken) == 13
+    assert loaded.left == ("fc1", "logits")
+    image = np.random.default_rng(0).normal(size=(1, 32, 32, 3)) * 50
+    trunk = keras.Model(model.input, model.get_layer("block5_pool").output)
+    np.testing.assert_allclose(trunk(image), published(image), atol=1e-5)
 
 
 def test_wrong_sources_say_what_was_expected(tmp_path):
