@@ -19,6 +19,9 @@ Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="The server's gR
 Version = Annotated[int | None, typer.Option(help="A version; without it, the server's newest.")]
 Label = Annotated[str | None, typer.Option(help='A version label, such as "stable".')]
 Top = Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to give.")]
+ImageNet = Annotated[
+    bool, typer.Option("--imagenet", help="Name ImageNet's classes, for an unmodified application.")
+]
 
 SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP", b"GIF8": "GIF"}
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif"}
@@ -31,6 +34,7 @@ def predict(
     version: Version = None,
     label: Label = None,
     top: Top = 1,
+    imagenet: ImageNet = False,
     json: options.Json = False,
 ) -> None:
     """Classify image files through gRPC."""
@@ -44,6 +48,8 @@ def predict(
             predictions = list(stream)
     except (CallError, OSError) as problem:
         raise CommandError(str(problem), FAILED) from None
+    if imagenet:
+        predictions = _named(predictions)
     if json:
         pairs = zip(images, predictions, strict=True)
         console.print_json([to_json(image, answer, model) for image, answer in pairs])
@@ -91,6 +97,16 @@ def print_predictions(images: list[Path], predictions: list["Prediction"]) -> No
     ]
     ranks = [f"#{rank + 1}" for rank in range(len(predictions[0].top))]
     console.print_table(f"model version {predictions[0].version}", ["file", *ranks], rows)
+
+
+def _named(predictions: list["Prediction"]) -> list["Prediction"]:
+    console.load_tensorflow()
+    from jobs import imagenet
+
+    try:
+        return imagenet.name_classes(predictions)
+    except ValueError as problem:
+        raise CommandError(str(problem)) from None
 
 
 def _check(path: Path) -> None:
