@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-import pipeline
 from jobs.bless import Blessing, bless
 from jobs.card import make_card
-from jobs.config import ConfigError, Job
+from jobs.config import Job
+from jobs.preparation import load_data, load_model, start_network
 from jobs.rundir import RunDir
 from pipeline.dataset import Splits
 from pipeline.inspection import explain, inspect
 from serving.store import Store
-from trainer import figures, network, precision, report, transfer, zoo
+from trainer import network, precision, report, zoo
 from trainer.callbacks import Hooks, Interrupted
 from trainer.evaluate import Evaluation, Predictions, predict, score
 from trainer.export import export
@@ -68,7 +69,7 @@ def retrain(job: Job, run: RunDir, hooks: Hooks, train_only: bool = False) -> Ou
     if blessing.blessed and not train_only:
         stages.export(data, model)
         version, status = stages.publish(), "published"
-    stages.report(model, data, report.RunSummary(job.name, data.info, evaluation, predictions))
+    stages.report(model, data, evaluation, predictions)
     return Outcome(
         status=status,
         run=str(run.path),
@@ -104,8 +105,8 @@ class Stages:
             inspection = inspect(self.job.data, previous)
             self.run.write_json("data.json", {**asdict(data.info), **inspection.check.to_json()})
             if inspection.pictures:
-                captions, images = zip(*inspection.pictures, strict=True)
-                (self.run / "data.png").write_bytes(figures.png(figures.gallery(images, captions)))
+                keys, images = zip(*inspection.pictures, strict=True)
+                np.savez(self.run / "data.npz", keys=keys, images=images)  # for the report
             if broken := inspection.check.broken("error"):
                 raise DataRefused("; ".join(map(explain, broken)))
 
@@ -169,11 +170,28 @@ class Stages:
         log.info("published: %s version %d in %s", name, version, publish.store)
         return version
 
-    def report(self, model: keras.Model, data: Splits, summary: report.RunSummary) -> None:
+    def report(
+        self, model: keras.Model, data: Splits, evaluation: Evaluation, predictions: Predictions
+    ) -> None:
         """Write the page about the run."""
+        summary = report.RunSummary(
+            name=self.job.name,
+            info=data.info,
+            evaluation=evaluation,
+            predictions=predictions,
+            rules=self.run.read_json("data.json")["rules"],
+            offenders=self._offenders(),
+        )
         with self._stage("report"):
             history = read_history(self.run / "history.csv")
             self.run.write("report.html", report.render(summary, history, model, data))
+
+    def _offenders(self) -> list[tuple[str, np.ndarray]]:
+        path = self.run / "data.npz"
+        if not path.exists():
+            return []
+        with np.load(path) as archive:
+            return list(zip(archive["keys"].tolist(), archive["images"], strict=True))
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -181,50 +199,6 @@ class Stages:
             raise Interrupted
         with self.run.stage(name):
             yield
-
-
-def start_network(job: Job, data: Splits, policy: str) -> keras.Model:
-    """Build the network that training starts from. Raises ConfigError when it cannot."""
-    try:
-        model = network.start(job.model, data.info, policy)
-        if job.train.frozen:
-            transfer.unfreeze(model, job.train.fine_tune.stages if job.train.fine_tune else 0)
-            transfer.freeze(model)  # thawed once before, so that a wrong number of stages shows now
-    except ValueError as problem:
-        raise ConfigError(f"model: {problem}") from None
-    return model
-
-
-def load_data(job: Job) -> Splits:
-    """Load the job's data as its model takes it. Raises ConfigError when it cannot."""
-    check_model(job)
-    try:
-        data = pipeline.load(job.data, job.train.batch_size, zoo.MODELS[job.model.name].scaling)
-        network.check_fits(job.model, data.info)
-    except ValueError as problem:
-        raise ConfigError(str(problem)) from None
-    return data
-
-
-def check_model(job: Job) -> None:
-    """Check the model's name and options. Raises ConfigError that names what is allowed."""
-    try:
-        zoo.check_options(job.model.name, job.model.options)
-    except ValueError as problem:
-        raise ConfigError(f"model: {problem}") from None
-
-
-def load_model(run: RunDir) -> keras.Model:
-    """Load the trained float32 network of a run.
-
-    Raises ConfigError when the run has not trained one yet.
-    """
-    path = run / "model.keras"
-    if not path.is_file():
-        raise ConfigError(
-            f"no trained model {path}: continue the run with convoy run --resume {run.path}"
-        )
-    return keras.models.load_model(path, compile=False)
 
 
 def _save(model: keras.Model, path: Path) -> None:

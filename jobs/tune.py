@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from jobs.config import Job, parse
-from jobs.retrain import check_model, load_data, start_network
+from jobs.preparation import check_model, load_data, start_network
 from trainer import precision, zoo
 from trainer.callbacks import Diverged, Hooks
 from trainer.phases import fit_phases

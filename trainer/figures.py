@@ -1,6 +1,5 @@
 """Pictures of a training run, as matplotlib figures that no screen is needed for."""
 
-import base64
 import io
 from collections.abc import Sequence
 
@@ -8,11 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trainer.checkpoint import History
-from trainer.evaluate import Evaluation
 
 CURVE_SIZE = (8.0, 3.0)  # inches
 DPI = 110
-MOST_CLASSES_NAMED = 30  # tick labels of a larger confusion matrix would overlap
 
 
 def learning_curves(history: History, best_epoch: int) -> Figure:
@@ -28,33 +25,6 @@ def learning_curves(history: History, best_epoch: int) -> Figure:
         axes.axvline(best_epoch, color="0.6", linestyle=":", label="kept")
         axes.set(title=metric, xlabel="epoch")
         axes.legend(frameon=False)
-    return figure
-
-
-def confusion(evaluation: Evaluation) -> Figure:
-    """Draw the confusion matrix, true classes down, shares of each true class as shades."""
-    counts = np.array(evaluation.confusion)
-    labels = [score.label for score in evaluation.per_class]
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(4.0 + 0.3 * len(labels), 10.0)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="true")
-    if len(labels) <= MOST_CLASSES_NAMED:
-        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-        axes.set_yticks(range(len(labels)), labels)
-        for (row, column), count in np.ndenumerate(counts):
-            color = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(
-                column,
-                row,
-                str(count) if count else "",
-                ha="center",
-                va="center",
-                color=color,
-                size=8,
-            )
     return figure
 
 
@@ -78,8 +48,3 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
-
-
-def data_uri(figure: Figure) -> str:
-    """Render a figure for an HTML page that needs no other file."""
-    return "data:image/png;base64," + base64.b64encode(png(figure)).decode()

@@ -1,33 +1,22 @@
 """One self-contained HTML page about a run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 from pipeline.dataset import DataInfo, Splits
-from trainer import figures
+from trainer import figures, page
 from trainer.callbacks import best_epoch
 from trainer.checkpoint import History
 from trainer.evaluate import Evaluation, Predictions
 
 MOST_MISTAKES = 12
+MOST_CONFUSED = 40  # classes; a larger matrix is no longer read cell by cell
 AUGMENTED = 6  # training images shown as they are and as they are trained on
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem;
-color: #222 }} img {{ max-width: 100%; height: auto }} .scroll {{ overflow-x: auto }} table {{
-border-collapse: collapse; font-variant-numeric: tabular-nums }} th, td {{ padding: .2rem .7rem;
-text-align: right; border-bottom: 1px solid #ddd }} th:first-child, td:first-child {{ text-align:
-left }} </style></head><body><h1>{title}</h1> {body} </body></html>
-"""
 
 
 @dataclass(frozen=True)
@@ -38,46 +27,26 @@ class RunSummary:
     info: DataInfo
     evaluation: Evaluation
     predictions: Predictions
+    rules: list[dict[str, Any]] = field(default_factory=list)  # findings of the data check
+    offenders: Sequence[tuple[str, np.ndarray]] = ()  # pictures of what broke a rule
 
 
 def render(summary: RunSummary, history: History, model: keras.Model, data: Splits) -> str:
-    """Give the page.
-
-    Scores, samples, curves, confusion matrix, per-class table and the most confident mistakes.
-    """
-    kept = best_epoch(history)
+    """Give the page: scores, data, curves, confusion matrix, classes, mistakes and network."""
+    curves = figures.learning_curves(history, best_epoch(history))
+    scores = [(name, f"{value:.4f}") for name, value in summary.evaluation.metrics().items()]
     parts = [
-        _table(
-            ("score", "test split"),
-            [(k, f"{v:.4f}") for k, v in summary.evaluation.metrics().items()],
-        ),
-        _section("Data", _data_table(summary.info)),
-        _section("Augmentation", _augmentation(data)),
-        _section("Training", _picture(figures.learning_curves(history, kept), "learning curves")),
-        _section(
-            "Confusion matrix", _picture(figures.confusion(summary.evaluation), "confusion matrix")
-        ),
-        _section("Classes", _class_table(summary.evaluation)),
-        _section("Most confident mistakes", _mistakes(summary, data.test)),
-        _section("Network", _table(("layer", "output", "parameters"), _layers(model))),
+        page.table(("score", "test split"), scores),
+        page.section("Data", _data_table(summary.info)),
+        page.section("Data check", _rules(summary), _offenders(summary)),
+        page.section("Augmentation", _augmentation(data)),
+        page.section("Training", page.picture(curves, "learning curves")),
+        page.section("Confusion matrix", _confusion(summary.evaluation)),
+        page.section("Classes", _class_table(summary.evaluation)),
+        page.section("Most confident mistakes", _mistakes(summary, data.test)),
+        page.section("Network", page.table(("layer", "output", "parameters"), _layers(model))),
     ]
-    return PAGE.format(title=escape(summary.name), body="\n".join(parts))
-
-
-def _section(title: str, content: str) -> str:
-    return f"<h2>{escape(title)}</h2>\n{content}"
-
-
-def _picture(figure: Figure, description: str) -> str:
-    return f'<img alt="{escape(description)}" src="{figures.data_uri(figure)}">'
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
-    lines += [
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    ]
-    return '<div class="scroll"><table>' + "\n".join(lines) + "</table></div>"
+    return page.page(summary.name, parts)
 
 
 def _data_table(info: DataInfo) -> str:
@@ -87,17 +56,43 @@ def _data_table(info: DataInfo) -> str:
         ("digest", info.digest[:16]),
     ]
     rows += [(f"{split} examples", f"{count:,}") for split, count in info.counts.items()]
-    return _table(("", ""), rows)
+    return page.table(("", ""), rows)
+
+
+def _rules(summary: RunSummary) -> str:
+    rows = [
+        (
+            rule["name"],
+            "ok" if rule["ok"] else rule["severity"],
+            f"{rule['value']:.4g}",
+            f"{rule['limit']:.4g}",
+            "; ".join(rule["examples"][:3]),
+        )
+        for rule in summary.rules
+    ]
+    return page.table(("rule", "verdict", "value", "limit", "examples"), rows)
+
+
+def _offenders(summary: RunSummary) -> str:
+    if not summary.offenders:
+        return ""
+    captions, images = zip(*summary.offenders, strict=True)
+    return page.gallery(images, captions)
 
 
 def _augmentation(data: Splits) -> str:
     if not data.info.is_image:
-        return "<p>None: the examples are vectors.</p>"
+        return page.paragraph("None: the examples are vectors.")
     samples = data.sample(AUGMENTED)
-    captions = ["as it is"] * len(samples.originals) + ["as trained on"] * len(samples.augmented)
-    images = [*samples.originals, *samples.augmented]
-    columns = len(samples.originals)
-    return _picture(figures.gallery(images, captions, columns), "training images")
+    originals = page.gallery(samples.originals, ["as it is"] * len(samples.originals))
+    return originals + page.gallery(samples.augmented, ["as trained on"] * len(samples.augmented))
+
+
+def _confusion(evaluation: Evaluation) -> str:
+    labels = [score.label for score in evaluation.per_class]
+    if len(labels) > MOST_CONFUSED:
+        return page.paragraph(f"{len(labels)} classes: evaluation.json has the matrix.")
+    return page.shaded(labels, np.array(evaluation.confusion))
 
 
 def _class_table(evaluation: Evaluation) -> str:
@@ -105,7 +100,7 @@ def _class_table(evaluation: Evaluation) -> str:
         (s.label, f"{s.precision:.3f}", f"{s.recall:.3f}", f"{s.f1:.3f}", f"{s.support:,}")
         for s in evaluation.per_class
     ]
-    return _table(("class", "precision", "recall", "F1", "examples"), rows)
+    return page.table(("class", "precision", "recall", "F1", "examples"), rows)
 
 
 def _layers(model: keras.Model) -> list[tuple[str, ...]]:
@@ -121,12 +116,12 @@ def _mistakes(summary: RunSummary, test: tf.data.Dataset) -> str:
     wrong = np.flatnonzero(guesses != labels)
     worst = wrong[np.argsort(-confidence[wrong])][:MOST_MISTAKES]
     if not len(worst):
-        return "<p>None.</p>"
+        return page.paragraph("None.")
     names = summary.info.class_names
-    captions = [f"{names[guesses[i]]}, {confidence[i]:.0%}\nis {names[labels[i]]}" for i in worst]
+    captions = [f"{names[guesses[i]]}, {confidence[i]:.0%}; is {names[labels[i]]}" for i in worst]
     if not summary.info.is_image:
-        return "<p>" + "<br>".join(escape(caption) for caption in captions) + "</p>"
-    return _picture(figures.gallery(_pick(test, worst), captions), "mistakes")
+        return page.paragraph("\n".join(captions))
+    return page.gallery(_pick(test, worst), captions)
 
 
 def _pick(test: tf.data.Dataset, rows: np.ndarray) -> list[np.ndarray]:

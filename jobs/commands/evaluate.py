@@ -25,12 +25,12 @@ def evaluate(run: Run, json: options.Json = False) -> None:
     console.load_tensorflow()
     from dataclasses import asdict
 
-    from jobs import retrain
+    from jobs import preparation
     from trainer.evaluate import predict, score
 
     try:
-        model = retrain.load_model(directory)
-        data = retrain.load_data(job)
+        model = preparation.load_model(directory)
+        data = preparation.load_data(job)
     except ConfigError as problem:
         raise CommandError(str(problem)) from None
     result = score(predict(model, data.test), data.info.class_names, job.train.top_k)

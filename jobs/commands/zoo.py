@@ -104,13 +104,13 @@ def filters(run: Run, image: Image, out: Out = None, json: options.Json = False)
     except (ConfigError, ValueError) as problem:
         raise CommandError(str(problem)) from None
     console.load_tensorflow()
-    from jobs import retrain
+    from jobs import preparation
     from trainer import feature_maps, zoo
 
     folder = out or run
     files = {name: folder / f"{name}.png" for name in ("filters", "feature_maps")}
     try:
-        network = retrain.load_model(directory)
+        network = preparation.load_model(directory)
         kernels = feature_maps.draw_filters(network)
         pixels = _pixels(image, network.input_shape[1:], zoo.MODELS[job.model.name].scaling)
         maps = feature_maps.draw_maps(network, pixels)

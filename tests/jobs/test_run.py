@@ -14,7 +14,7 @@ from PIL import Image
 
 from jobs.config import ConfigError, load
 from jobs.demo import embedded_server, write_samples
-from jobs.retrain import load_data
+from jobs.preparation import load_data
 from pipeline import preprocess
 from serving.client import Client
 
@@ -30,7 +30,7 @@ def test_a_run_publishes_and_reports(published):
     assert outcome["blessed"] is True
     assert outcome["metrics"].keys() == {"accuracy", "loss", "top_5_accuracy"}
     assert outcome["metrics"]["accuracy"] > 0.5
-    stages = ["data", "train", "evaluate", "bless", "export", "publish", "report"]
+    stages = ["data", "check", "train", "evaluate", "bless", "export", "publish", "report"]
     assert list(outcome["seconds"]) == stages
     listed = place.result("models", "list")
     assert listed == [

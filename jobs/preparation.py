@@ -1,0 +1,53 @@
+"""What a job works with: its data and its network, checked against each other."""
+
+import keras
+
+import pipeline
+from jobs.config import ConfigError, Job
+from jobs.rundir import RunDir
+from pipeline.dataset import Splits
+from trainer import network, transfer, zoo
+
+
+def start_network(job: Job, data: Splits, policy: str) -> keras.Model:
+    """Build the network that training starts from. Raises ConfigError when it cannot."""
+    try:
+        model = network.start(job.model, data.info, policy)
+        if job.train.frozen:
+            transfer.unfreeze(model, job.train.fine_tune.stages if job.train.fine_tune else 0)
+            transfer.freeze(model)  # thawed once before, so that a wrong number of stages shows now
+    except ValueError as problem:
+        raise ConfigError(f"model: {problem}") from None
+    return model
+
+
+def load_data(job: Job) -> Splits:
+    """Load the job's data as its model takes it. Raises ConfigError when it cannot."""
+    check_model(job)
+    try:
+        data = pipeline.load(job.data, job.train.batch_size, zoo.MODELS[job.model.name].scaling)
+        network.check_fits(job.model, data.info)
+    except ValueError as problem:
+        raise ConfigError(str(problem)) from None
+    return data
+
+
+def check_model(job: Job) -> None:
+    """Check the model's name and options. Raises ConfigError that names what is allowed."""
+    try:
+        zoo.check_options(job.model.name, job.model.options)
+    except ValueError as problem:
+        raise ConfigError(f"model: {problem}") from None
+
+
+def load_model(run: RunDir) -> keras.Model:
+    """Load the trained float32 network of a run.
+
+    Raises ConfigError when the run has not trained one yet.
+    """
+    path = run / "model.keras"
+    if not path.is_file():
+        raise ConfigError(
+            f"no trained model {path}: continue the run with convoy run --resume {run.path}"
+        )
+    return keras.models.load_model(path, compile=False)
