@@ -12,6 +12,7 @@ from trainer import checkpoint
 from trainer.callbacks import Hooks, Keeper, Observer, best_epoch, has_converged
 from trainer.checkpoint import History
 from trainer.config import TrainConfig
+from trainer.input_report import InputReport
 from trainer.objective import NO_WEIGHTS, compile_model, with_targets
 
 
@@ -36,8 +37,9 @@ def fit(
     back.
 
     Continues from `directory/checkpoints` when a state is there. Writes TensorBoard's files to
-    `directory/logs` and `directory/history.csv`. Raises Interrupted when a hook asks to stop,
-    Diverged when the loss is no longer finite.
+    `directory/logs`, `directory/history.csv`, and `directory/input.json` about the wait for
+    batches. Raises Interrupted when a hook asks to stop, Diverged when the loss is no longer
+    finite.
     """
     hooks = hooks or Hooks()
     compile_model(model, config, loss_weights)
@@ -45,8 +47,9 @@ def fit(
     history = checkpoint.restore(states, model)
     first = len(history)
     if first < config.epochs and not has_converged(history, config.early_stopping_patience):
+        report = InputReport(directory)
         model.fit(
-            with_targets(model, data.train_epochs(first)),
+            report.watch(with_targets(model, data.train_epochs(first))),
             initial_epoch=first,
             epochs=config.epochs,
             steps_per_epoch=data.steps_per_epoch,
@@ -55,6 +58,7 @@ def fit(
             verbose=0,  # Keras' bar goes to stdout; hooks let the caller draw its own
             callbacks=[
                 Keeper(states, history, config.early_stopping_patience),
+                report,  # before hooks that may take their time
                 Observer(hooks, data.steps_per_epoch),
                 keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
             ],
