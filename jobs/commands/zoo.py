@@ -10,6 +10,7 @@ from jobs import console, options
 from jobs.exits import CommandError
 
 if TYPE_CHECKING:
+    from pipeline.standardize import Preparation
     from trainer.flops import Cost
     from trainer.zoo.architecture import Architecture
 
@@ -105,14 +106,14 @@ def filters(run: Run, image: Image, out: Out = None, json: options.Json = False)
         raise CommandError(str(problem)) from None
     console.load_tensorflow()
     from jobs import preparation
-    from trainer import feature_maps, zoo
+    from trainer import feature_maps
 
     folder = out or run
     files = {name: folder / f"{name}.png" for name in ("filters", "feature_maps")}
     try:
         network = preparation.load_model(directory)
         kernels = feature_maps.draw_filters(network)
-        pixels = _pixels(image, network.input_shape[1:], zoo.MODELS[job.model.name].scaling)
+        pixels = _pixels(image, preparation.load_data(job).prepare)
         maps = feature_maps.draw_maps(network, pixels)
         folder.mkdir(parents=True, exist_ok=True)
         kernels.savefig(files["filters"])
@@ -135,16 +136,15 @@ def _option(text: str) -> tuple[str, Any]:
         return name.strip(), value.strip()  # a bare word is a string
 
 
-def _pixels(path: Path, shape: tuple[int, int, int], scaling: Any) -> Any:
+def _pixels(path: Path, prepare: "Preparation") -> Any:
+    """Decode an image file and prepare it as in training, by the data's statistics if need be."""
     import tensorflow as tf
 
-    from pipeline import preprocess
-
     try:
-        image = preprocess.decode(path.read_bytes(), shape[:2], shape[2])
+        image = prepare.decode(tf.constant(path.read_bytes()))
     except tf.errors.InvalidArgumentError:
         raise ValueError(f"{path} is no image: expected JPEG, PNG, BMP or GIF") from None
-    return preprocess.scale(image, scaling).numpy()
+    return prepare(image[None])[0].numpy()
 
 
 def _print_list(entries: list[dict[str, Any]]) -> None:
