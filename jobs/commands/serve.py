@@ -23,7 +23,7 @@ def serve(
     host: Host = "127.0.0.1",
 ) -> None:
     """Serve a store's models over gRPC and REST until SIGTERM, following what is published."""
-    console.load_tensorflow()
+    console.load_tensorflow(onednn=False)
     from serving import server
     from serving.errors import ServingError
     from serving.settings import Listen, of_store
