@@ -76,7 +76,7 @@ class Observer(keras.callbacks.Callback):
             raise Interrupted
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.hooks.on_epoch(epoch + 1, {name: float(value) for name, value in (logs or {}).items()})
+        self.hooks.on_epoch(epoch + 1, main_logs(logs or {}))
 
 
 def best_epoch(history: History) -> int:

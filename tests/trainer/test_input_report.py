@@ -45,7 +45,11 @@ def test_a_source_that_is_ready_is_not_waited_for(tmp_path):
     model = keras.Sequential([keras.layers.Dense(3, "softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")
     report = InputReport(tmp_path)
-    pause = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: time.sleep(PAUSE))
+
+    def pause_after(batch: int, logs: dict[str, float] | None = None) -> None:
+        time.sleep(PAUSE)  # what a larger network would compute
+
+    pause = keras.callbacks.LambdaCallback(on_train_batch_end=pause_after)
     steps = {"epochs": 2, "steps_per_epoch": 10}
     model.fit(report.watch(ready), **steps, shuffle=False, verbose=0, callbacks=[report, pause])
     assert report.epochs[1]["waiting_share"] < 0.1
