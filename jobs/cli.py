@@ -5,7 +5,19 @@ import sys
 
 import typer
 
-from jobs.commands import config, data, demo, evaluate, models, predict, run, serve, tune, zoo
+from jobs.commands import (
+    config,
+    data,
+    demo,
+    evaluate,
+    models,
+    predict,
+    preview,
+    run,
+    serve,
+    tune,
+    zoo,
+)
 from jobs.exits import USAGE, CommandError
 
 app = typer.Typer(
@@ -22,6 +34,7 @@ app.command("tune")(tune.tune)
 app.command("serve")(serve.serve)
 app.command("predict")(predict.predict)
 app.command("demo")(demo.demo)
+data.app.command("preview")(preview.preview)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(zoo.app, name="zoo")

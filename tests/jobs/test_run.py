@@ -19,7 +19,8 @@ from pipeline import preprocess
 from serving.client import Client
 
 RUN_FILES = {
-    "config.toml", "state.json", "data.json", "checkpoints", "logs", "history.csv", "model.keras",
+    "config.toml", "state.json", "data.json", "checkpoints", "logs", "history.csv", "input.json",
+    "model.keras",
     "evaluation.json", "blessing.json", "export", "card.json", "report.html",
 }  # fmt: skip
 
