@@ -81,13 +81,18 @@ def _run(predictor: Predictor, query: Query, examples: Array, method: str) -> Re
         raise RequestError(
             "INVALID_ARGUMENT", f"No signature was found with the name: {query.signature}"
         ) from None
-    if found.method != method:
-        kind = "classification" if method == CLASSIFY else "regression"
+    with predictor.reading(query):
+        _check_method(found.method, method)
+    return predictor.predict(query, {INPUT: examples})
+
+
+def _check_method(found: str, expected: str) -> None:
+    if found != expected:
+        kind = "classification" if expected == CLASSIFY else "regression"
         raise RequestError(
             "INVALID_ARGUMENT",
-            f"Expected {kind} signature method_name to be {method}. Was: {found.method}",
+            f"Expected {kind} signature method_name to be {expected}. Was: {found}",
         )
-    return predictor.predict(query, {INPUT: examples})
 
 
 def _classifications(outputs: Mapping[str, Array]) -> Any:

@@ -80,6 +80,8 @@ class ServerMetrics:
         self.requests.add(seen.model, seen.status)
         where = (seen.model, str(seen.version), seen.signature)
         self.by_version.add(*where, seen.status)
+        if seen.status != "OK":
+            return  # as in TensorFlow Serving: a refusal takes no time and would flatter the rest
         self.latency.observe(seen.model, seen.api, seen.entrypoint, value=seen.seconds * 1e6)
         self.version_latency.observe(*where, value=seen.seconds)
 

@@ -1,7 +1,8 @@
 """From a request's model, signature and arrays to the answer, whatever the protocol."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -82,6 +83,18 @@ class Predictor:
                 return _signature(query, servable.signatures)
         except RequestError as error:
             self._tell(query, {}, _Trace(), error.code, 0.0)  # no predict will follow
+            raise
+
+    @contextmanager
+    def reading(self, query: Query) -> Iterator[None]:
+        """A block that reads a request's arguments: what it refuses is counted like the rest."""
+        try:
+            yield
+        except RequestError as error:
+            trace = _Trace()
+            with suppress(RequestError):  # the model may be missing too
+                trace.version = self.registry.find(query.model, query.version, query.label).number
+            self._tell(query, {}, trace, error.code, 0.0)
             raise
 
     def _predict(self, query: Query, inputs: Mapping[str, Array], trace: _Trace) -> Result:

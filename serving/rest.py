@@ -101,13 +101,12 @@ class Rest:
         )
         if method == "GET":
             return self._metadata(query) if found["metadata"] else self._status(query)
-        return self._run(query, _parse(body))
+        return self._run(query, body)
 
-    def _run(self, query: Query, body: Mapping[str, Any]) -> Reply:
-        signature = body.get("signature_name") or DEFAULT_SIGNATURE
-        if not isinstance(signature, str):
-            raise RequestError("INVALID_ARGUMENT", "'signature_name' key must be a string value.")
-        query = query._replace(signature=signature)
+    def _run(self, query: Query, content: bytes) -> Reply:
+        with self._predictor.reading(query):
+            body = _parse(content)
+            query = query._replace(signature=_signature_name(body))
         if query.api == "predict":
             return _json(self._predict(query, body))
         return _json(self._classify_or_regress(query, body))
@@ -122,12 +121,14 @@ class Rest:
                 "INVALID_ARGUMENT",
                 f'Serving signature name: "{query.signature}" not found in signature def',
             ) from None
-        inputs = json_tensors.read_inputs(body, signature)
+        with self._predictor.reading(query):
+            inputs = json_tensors.read_inputs(body, signature)
         result = self._predictor.predict(query, inputs)
         return json_tensors.write_outputs(result.outputs, rows="instances" in body)
 
     def _classify_or_regress(self, query: Query, body: Mapping[str, Any]) -> dict[str, Any]:
-        examples = inference.serialized(read_examples(body))
+        with self._predictor.reading(query):
+            examples = inference.serialized(read_examples(body))
         if query.api == "regress":
             result, _ = inference.regress(self._predictor, query, examples)
             return {"results": [regression.value for regression in result.regressions]}
@@ -175,6 +176,13 @@ def _parse(body: bytes) -> Mapping[str, Any]:
     if not isinstance(parsed, dict):
         raise RequestError("INVALID_ARGUMENT", "JSON Parse error: the body must be an object")
     return parsed
+
+
+def _signature_name(body: Mapping[str, Any]) -> str:
+    name = body.get("signature_name") or DEFAULT_SIGNATURE
+    if not isinstance(name, str):
+        raise RequestError("INVALID_ARGUMENT", "'signature_name' key must be a string value.")
+    return name
 
 
 def _json(content: Mapping[str, Any], status: int = 200) -> Reply:

@@ -50,7 +50,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def _predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         query = read_query(request.model_spec, context, "predict", request.output_filter)
-        result = self._predictor.predict(query, read_inputs(request.inputs))
+        with self._predictor.reading(query):
+            inputs = read_inputs(request.inputs)
+        result = self._predictor.predict(query, inputs)
         response = predict_pb2.PredictResponse()
         write_spec(response.model_spec, query, result.version)
         for name, array in result.outputs.items():
@@ -59,7 +61,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def _classify(self, request: Any, context: grpc.ServicerContext) -> Any:
         query = read_query(request.model_spec, context, "classify")
-        examples = inference.serialized(request.input)
+        with self._predictor.reading(query):
+            examples = inference.serialized(request.input)
         result, version = inference.classify(self._predictor, query, examples)
         response = classification_pb2.ClassificationResponse(result=result)
         write_spec(response.model_spec, query, version)
@@ -67,7 +70,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def _regress(self, request: Any, context: grpc.ServicerContext) -> Any:
         query = read_query(request.model_spec, context, "regress")
-        examples = inference.serialized(request.input)
+        with self._predictor.reading(query):
+            examples = inference.serialized(request.input)
         result, version = inference.regress(self._predictor, query, examples)
         response = regression_pb2.RegressionResponse(result=result)
         write_spec(response.model_spec, query, version)

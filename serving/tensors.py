@@ -133,12 +133,42 @@ def _shape(proto: Any) -> tuple[int, ...]:
 
 def _from_content(content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
     if dtype == np.object_:
-        raise ValueError("string tensors must come in string_val, not in tensor_content")
+        return _strings(content, math.prod(shape)).reshape(shape)
     if len(content) != math.prod(shape) * dtype.itemsize:
         raise ValueError(
             f"{len(content)} bytes of content do not fill a {dtype} tensor of shape {list(shape)}"
         )
     return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _strings(content: bytes, count: int) -> Array:
+    """TensorFlow's packing of strings: all their lengths as varints, then all their bytes."""
+    wrong = ValueError(f"{len(content)} bytes of content are no {count} strings")
+    if count > len(content):  # each takes a byte at least
+        raise wrong
+    lengths, position = [], 0
+    for _ in range(count):
+        length, position = _read_varint(content, position)
+        lengths.append(length)
+    if position + sum(lengths) != len(content):
+        raise wrong
+    values = np.empty(count, np.object_)
+    for index, length in enumerate(lengths):
+        values[index] = content[position : position + length]
+        position += length
+    return values
+
+
+def _read_varint(content: bytes, position: int) -> tuple[int, int]:
+    """A length of at most 32 bits, and where the next one begins."""
+    value = 0
+    for shift in range(0, 35, 7):
+        byte = content[position] if position < len(content) else 0x80
+        value |= (byte & 0x7F) << shift
+        position += 1
+        if byte < 0x80:
+            return value & 0xFFFFFFFF, position
+    raise ValueError("the lengths of the strings in the content are cut off")
 
 
 def _from_values(proto: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:

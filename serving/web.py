@@ -5,6 +5,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import zlib
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -114,8 +115,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:  # noqa: N802
         length = self._length()
-        if length is not None:
-            self._answer(self.rfile.read(length))
+        if length is None:
+            return
+        body = self.rfile.read(length)
+        if "gzip" in self.headers.get("Content-Encoding", "").lower():
+            self._answer_compressed(body)
+        else:
+            self._answer(body)
 
     def setup(self) -> None:
         super().setup()
@@ -138,9 +144,21 @@ class _Handler(BaseHTTPRequestHandler):
         return int(text)
 
     def _refuse(self, status: int, message: str) -> None:
-        self.close_connection = True  # the body was not read, so no request can follow
+        self.close_connection = True  # a body that was not read would be taken for a request
         body = failure(RequestError("INVALID_ARGUMENT", message)).body
         self._send(Reply(status, body))
+
+    def _answer_compressed(self, body: bytes) -> None:
+        limit = self.server.max_body
+        try:
+            content = uncompress(body, limit)
+        except ValueError as error:
+            self._refuse(400, str(error))
+        else:
+            if len(content) > limit:
+                self._refuse(413, f"the body is too large uncompressed; the limit is {limit}")
+            else:
+                self._answer(content)
 
     def _answer(self, body: bytes) -> None:
         self.server.count(+1)
@@ -158,6 +176,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(reply.body)
+
+
+def uncompress(body: bytes, limit: int) -> bytes:
+    """What gzip data holds, cut off at `limit` + 1 bytes: a megabyte can promise a gigabyte.
+
+    Raises ValueError when it is no gzip data, or not all of it.
+    """
+    reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        content = reader.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise ValueError(f"the body is no gzip data: {error}") from None
+    if len(content) <= limit and (not reader.eof or reader.unused_data):
+        raise ValueError("the body must be one whole gzip stream")
+    return content
 
 
 def _context(tls: ServerTLS) -> ssl.SSLContext:

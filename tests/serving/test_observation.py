@@ -81,6 +81,14 @@ def test_a_request_appears_in_every_series():
     assert latency + 'entrypoint="GRPC"} 2000' in page
 
 
+def test_a_refusal_is_counted_and_not_timed():
+    metrics = ServerMetrics()
+    metrics.observe(seen(status="INVALID_ARGUMENT"))
+    page = metrics.page()
+    assert ':tensorflow:serving:request_count{model_name="m",status="INVALID_ARGUMENT"} 1' in page
+    assert "request_latency_count" not in page
+
+
 def test_the_request_log_takes_its_share(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "serving.requests")
     for rate, low, high in ((0.0, 0, 0), (0.5, 100, 300), (1.0, 400, 400)):

@@ -1,6 +1,7 @@
 """The documented JSON of TensorFlow Serving's REST API, and the pages beside it."""
 
 import base64
+import gzip
 import http.client
 import io
 import json
@@ -14,8 +15,10 @@ from PIL import Image as PillowImage
 
 from serving.json_tensors import read_inputs, write_outputs
 from serving.rest import Rest
+from serving.settings import Limits
 from serving.signature import Signature, Spec
 from serving.store import Store
+from serving.web import uncompress
 from serving.wire import predict_pb2
 
 
@@ -144,6 +147,63 @@ def test_a_body_without_or_beyond_a_length_is_refused(
     assert reply.status == status
     assert "error" in json.loads(reply.read())
     connection.close()
+
+
+def post(server: Any, body: bytes, encoding: str = "identity") -> tuple[int, Any]:
+    """Status and JSON of a predict request for `shapes`."""
+    connection = http.client.HTTPConnection(server.rest_address, timeout=10)
+    headers = {"Content-Encoding": encoding}
+    connection.request("POST", "/v1/models/shapes:predict", body, headers)
+    reply = connection.getresponse()
+    content = json.loads(reply.read())
+    connection.close()
+    return reply.status, content
+
+
+def test_a_compressed_body_is_read(server: Any):
+    body = json.dumps({"instances": [image(1)]}).encode()
+    status, content = post(server, gzip.compress(body), "gzip")
+    assert status == 200
+    assert content == post(server, body)[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"instances": []}', "the body is no gzip data"),
+        (gzip.compress(b"{}")[:-6], "one whole gzip stream"),
+        (gzip.compress(b"{}") + b"{}", "one whole gzip stream"),
+    ],
+)
+def test_a_body_that_is_not_the_gzip_it_says_is_refused(server: Any, body: bytes, message: str):
+    status, content = post(server, body, "gzip")
+    assert status == 400
+    assert message in content["error"]
+
+
+def test_a_decompression_bomb_is_refused_before_it_unfolds():
+    assert len(uncompress(gzip.compress(bytes(10_000_000)), limit=1000)) == 1001
+
+
+def test_a_bomb_gets_the_status_of_a_large_body(server: Any):
+    status, content = post(server, gzip.compress(bytes(Limits.body_bytes + 1)), "gzip")
+    assert status == 413
+    assert "too large uncompressed" in content["error"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b"{}", b'{"instances": [[]]}', b'{"signature_name": 3}']
+)
+def test_a_body_that_cannot_be_read_is_counted(server: Any, body: bytes):
+    before = refused(server)
+    assert post(server, body)[0] == 400
+    assert refused(server) == before + 1
+
+
+def refused(server: Any) -> float:
+    name = ':tensorflow:serving:request_count{model_name="shapes",status="INVALID_ARGUMENT"} '
+    found = [line for line in server.metrics.page().splitlines() if line.startswith(name)]
+    return float(found[0].removeprefix(name)) if found else 0.0
 
 
 def test_an_unforeseen_error_is_logged_and_hidden_from_no_caller(

@@ -72,6 +72,25 @@ def test_bytes_come_back_as_they_were(values: list[bytes]):
     assert to_array(encoded(fill_typed, array)).tolist() == values
 
 
+def varint(number: int) -> bytes:
+    """A number below 2^14 as protobuf writes it."""
+    return bytes([number]) if number < 128 else bytes([number % 128 + 128, number // 128])
+
+
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=5), st.integers(0, 1))
+def test_strings_in_the_content_are_read_as_tensorflow_reads_them(values: list[bytes], cut: int):
+    lengths = b"".join(varint(len(value)) for value in values)
+    content = lengths + b"".join(values)
+    proto = tensor([len(values)], dtype=7, tensor_content=content[: len(content) - cut])
+    try:
+        expected = tf.io.parse_tensor(proto.SerializeToString(), tf.string).numpy().tolist()
+    except tf.errors.InvalidArgumentError:
+        with pytest.raises(ValueError, match="strings"):
+            to_array(proto)
+    else:
+        assert to_array(proto).tolist() == expected
+
+
 def test_text_is_sent_as_utf8():
     assert to_array(encoded(fill, np.array(["é"]))).tolist() == ["é".encode()]
 
@@ -110,7 +129,13 @@ def tensor(dims: list[int], **fields: Any) -> predict_pb2.Tensor:
         (tensor([1 << 62, 1 << 62]), "larger than"),
         (tensor([1], dtype=0), "type number 0 are not supported"),
         (tensor([1], dtype=101), "type number 101"),
-        (tensor([1], dtype=7, tensor_content=b"x"), "must come in string_val"),
+        (
+            tensor([2], dtype=7, tensor_content=b"\x01\x01ab3"),
+            "5 bytes of content are no 2 strings",
+        ),
+        (tensor([9], dtype=7, tensor_content=b"\x00"), "1 bytes of content are no 9 strings"),
+        (tensor([1], dtype=7, tensor_content=b"\xff\xff"), "lengths of the strings .* cut off"),
+        (tensor([1], dtype=7, tensor_content=b"\xff" * 9), "lengths of the strings .* cut off"),
     ],
 )
 def test_a_tensor_that_does_not_fit_together_is_refused(proto: Any, message: str):
