@@ -117,9 +117,11 @@ class AsyncClient:
         found: list[VersionStatus] = await self._drive(self._exchanges.status(target))
         return found
 
-    async def signatures(self, model: str, version: int | None = None) -> dict[str, Signature]:
+    async def signatures(
+        self, model: str, version: int | None = None, label: str | None = None
+    ) -> dict[str, Signature]:
         """See Client.signatures."""
-        target = Target(model, version)
+        target = Target(model, version, label)
         found: dict[str, Signature] = await self._drive(self._exchanges.signatures(target))
         return found
 

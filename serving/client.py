@@ -117,10 +117,12 @@ class Client:
         found: list[VersionStatus] = self._drive(self._exchanges.status(Target(model, version)))
         return found
 
-    def signatures(self, model: str, version: int | None = None) -> dict[str, Signature]:
+    def signatures(
+        self, model: str, version: int | None = None, label: str | None = None
+    ) -> dict[str, Signature]:
         """What the model takes and gives."""
         found: dict[str, Signature] = self._drive(
-            self._exchanges.signatures(Target(model, version))
+            self._exchanges.signatures(Target(model, version, label))
         )
         return found
 

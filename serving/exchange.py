@@ -177,23 +177,25 @@ class Exchanges:
                 pause = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))
                 late = time.monotonic() + pause >= deadline
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or late:
-                    raise self._translate(error) from None
-                failure = self._translate(error)
+                    raise explain(error, self.address, self.timeout) from None
+                failure = explain(error, self.address, self.timeout)
             if attempt < self.retries:
                 yield Pause(pause)
         raise failure
 
-    def _translate(self, error: Any) -> CallError:
-        code = error.code().name
-        details = error.details() or ""
-        kind, text = _EXPLANATIONS.get(code, (CallError, "{address} answered {code}: {details}"))
-        message = text.format(
-            address=self.address,
-            details=details.partition("\n")[0],  # further lines name nodes of the graph
-            code=code,
-            timeout=self.timeout,
-        )
-        return kind(message, code, details)
+
+def explain(error: Any, address: str, timeout: float) -> CallError:
+    """The CallError of a grpc.RpcError from `address`; `timeout`: seconds that it was given."""
+    code = error.code().name
+    details = error.details() or ""
+    kind, text = _EXPLANATIONS.get(code, (CallError, "{address} answered {code}: {details}"))
+    message = text.format(
+        address=address,
+        details=details.partition("\n")[0],  # further lines name nodes of the graph
+        code=code,
+        timeout=timeout,
+    )
+    return kind(message, code, details)
 
 
 _EXPLANATIONS: dict[str, tuple[type[CallError], str]] = {

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 
 import grpc
 import grpc.aio
+import numpy as np
 
-from serving.exchange import PREDICT, Target
+from serving.exchange import PREDICT, Signature, Target, explain
 from serving.inputs import Images, batches
 from serving.options import TLS, Options
-from serving.tensors import fill
+from serving.tensors import Array, fill, numpy_type
 from serving.wire import predict_pb2
 
 PERCENTILES = (50, 90, 95, 99)
+MADE_UP = {"image": 256, "features": 1}  # inputs of our exports, and what their values stay below
+PATIENCE = 60.0  # seconds for one request
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,28 @@ def encode(images: Images, target: Target, rows: int) -> tuple[bytes, int]:
     return request.SerializeToString(), len(batch.rows)
 
 
+def invent(signature: Signature, rows: int) -> Array:
+    """Random pixels (0 to 255) or features (0 to 1) that fit a signature's only input.
+
+    Raises ValueError when it takes something else, or leaves a size open.
+    """
+    wanted = {
+        name: (numpy_type(dtype), shape[1:]) for name, (dtype, shape) in signature.inputs.items()
+    }
+    for name, (dtype, row) in wanted.items():
+        if len(wanted) == 1 and name in MADE_UP and dtype.kind in "fu" and min(row) > 0:
+            random = np.random.default_rng(0)
+            return random.uniform(0, MADE_UP[name], (rows, *row)).astype(dtype)
+    raise ValueError(
+        f"no example can be made up for the inputs {signature.inputs}. Give image files"
+    )
+
+
 def measure(address: str, load: Load, tls: TLS | None = None) -> Measured:
     """Put a load on a server and time every request. Not for use inside an event loop.
 
     Messages are encoded once and answers stay undecoded, so the time is the server's and gRPC's.
+    Raises CallError when the first request fails; failures after it are counted.
     """
     return asyncio.run(_measure(address, load, tls))
 
@@ -101,7 +122,10 @@ async def _measure(address: str, load: Load, tls: TLS | None) -> Measured:
     )
     async with channel:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PREDICT)
-        await call(load.request, timeout=60, wait_for_ready=True)  # connected, and warm
+        try:
+            await call(load.request, timeout=PATIENCE, wait_for_ready=True)  # connected, and warm
+        except grpc.aio.AioRpcError as error:
+            raise explain(error, address, PATIENCE) from None
         measured = Measured(load.rows)
         started = time.perf_counter()
         callers = (_call(call, load, started, measured) for _ in range(load.concurrency))
@@ -118,7 +142,7 @@ async def _call(
 ) -> None:
     while (begun := time.perf_counter()) - started < load.seconds:
         try:
-            await call(load.request, timeout=60)
+            await call(load.request, timeout=PATIENCE)
         except grpc.aio.AioRpcError as error:
             code = error.code().name
             measured.failures[code] = measured.failures.get(code, 0) + 1

@@ -1,12 +1,15 @@
 """`convoy predict`: ask a server about image files."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import track
 
 from jobs import console, options
 from jobs.exits import FAILED, CommandError
+from jobs.images import find_images
 
 if TYPE_CHECKING:
     from serving.client import Prediction
@@ -23,8 +26,7 @@ ImageNet = Annotated[
     bool, typer.Option("--imagenet", help="Name ImageNet's classes, for an unmodified application.")
 ]
 
-SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP", b"GIF8": "GIF"}
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif"}
+MANY = 50  # files, from which on a person who waits sees how far they are
 
 
 def predict(
@@ -38,6 +40,8 @@ def predict(
     json: options.Json = False,
 ) -> None:
     """Classify image files through gRPC."""
+    if version is not None and label is not None:
+        raise CommandError(f"got --version {version} and --label {label}: give one of them")
     from serving.client import Client
     from serving.errors import CallError
 
@@ -45,7 +49,7 @@ def predict(
     try:
         with Client(address) as client:
             stream = client.stream(images, model=model, version=version, label=label, top=top)
-            predictions = list(stream)
+            predictions = list(_with_progress(stream, len(images)))
     except (CallError, OSError) as problem:
         raise CommandError(str(problem), FAILED) from None
     if imagenet:
@@ -55,22 +59,6 @@ def predict(
         console.print_json([to_json(image, answer, model) for image, answer in pairs])
     else:
         print_predictions(images, predictions)
-
-
-def find_images(files: list[Path]) -> list[Path]:
-    """Expand directories, and raise CommandError for what is missing or is no image."""
-    found: list[Path] = []
-    for path in files:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise CommandError(f"no image in {path}; expected {', '.join(sorted(SUFFIXES))}")
-            found += inside
-        else:
-            found.append(path)
-    for path in found:
-        _check(path)
-    return found
 
 
 def to_json(image: Path, prediction: "Prediction", model: str) -> dict[str, Any]:
@@ -96,7 +84,16 @@ def print_predictions(images: list[Path], predictions: list["Prediction"]) -> No
         for path, answer in zip(images, predictions, strict=True)
     ]
     ranks = [f"#{rank + 1}" for rank in range(len(predictions[0].top))]
-    console.print_table(f"model version {predictions[0].version}", ["file", *ranks], rows)
+    versions = sorted({answer.version for answer in predictions})  # two during a hot swap
+    title = f"model version {', '.join(map(str, versions))}"
+    console.print_table(title, ["file", *ranks], rows)
+
+
+def _with_progress(stream: "Iterator[Prediction]", total: int) -> "Iterable[Prediction]":
+    """The same predictions, with a bar on the terminal if there are many."""
+    if total < MANY or not console.stderr.is_terminal:
+        return stream
+    return track(stream, "predicting", total, console=console.stderr, transient=True)
 
 
 def _named(predictions: list["Prediction"]) -> list["Prediction"]:
@@ -107,13 +104,3 @@ def _named(predictions: list["Prediction"]) -> list["Prediction"]:
         return imagenet.name_classes(predictions)
     except ValueError as problem:
         raise CommandError(str(problem)) from None
-
-
-def _check(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-    except OSError as problem:
-        raise CommandError(f"cannot read {path}: {problem.strerror}") from None
-    if not any(start.startswith(signature) for signature in SIGNATURES):
-        raise CommandError(f"{path} is no image: expected one of {', '.join(SIGNATURES.values())}")

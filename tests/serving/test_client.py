@@ -284,10 +284,12 @@ def test_the_client_imports_no_tensorflow_and_fast():
         "heavy = {'tensorflow', 'keras', 'sklearn', 'matplotlib', 'PIL'} & set(sys.modules)\n"
         "print(time.perf_counter() - start, *heavy)"
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        for _ in range(3)
-    ]
-    results = [run.stdout.split() for run in runs]
-    assert all(len(result) == 1 for result in results), results
-    assert min(float(result[0]) for result in results) < 0.35
+    seconds = []
+    for _ in range(10):  # on a busy machine it is the quickest that tells what the package costs
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        taken, *heavy = done.stdout.split()
+        assert not heavy
+        seconds.append(float(taken))
+        if seconds[-1] < 0.35:
+            return
+    pytest.fail(f"the imports took {seconds} s")
