@@ -6,6 +6,7 @@ import sys
 import typer
 
 from jobs.commands import (
+    bench,
     config,
     data,
     demo,
@@ -33,6 +34,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("tune")(tune.tune)
 app.command("serve")(serve.serve)
 app.command("predict")(predict.predict)
+app.command("bench-serving")(bench.bench_serving)
 app.command("demo")(demo.demo)
 data.app.command("preview")(preview.preview)
 app.add_typer(data.app, name="data")
