@@ -19,7 +19,7 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
     """Give the orientation 1..8 of an encoded image; 1 (upright) when it says nothing of it."""
     head = tf.strings.substr(encoded, 0, SEARCHED)
     is_jpeg = tf.equal(tf.strings.substr(encoded, 0, len(JPEG_MAGIC)), JPEG_MAGIC)
-    has_exif = tf.strings.regex_full_match(head, EXIF_PATTERN)  # most lack it, and save 0.4 ms
+    has_exif = tf.strings.regex_full_match(head, EXIF_PATTERN)  # most lack it: a quarter less work
     return tf.cond(is_jpeg & has_exif, lambda: _find(head), _upright)
 
 
