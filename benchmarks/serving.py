@@ -7,35 +7,50 @@ Three parties on this machine, the model being mnist_cnn (225,546 parameters, 28
   echo  a bare gRPC server, as many threads, that parses the request and answers the same bytes
   ours  the embedded server, its defaults
 Echo and ours each run in a process of their own, take turns, and the medians over the rounds count.
+
+Missed so far: 60 % of echo's requests with 32 callers. Found on two cores with others at work:
+
+- CPU of a request: echo 0.21-0.29 ms, our Python 0.09 (model stubbed), the model's row 0.47 in a
+  batch of 1, 0.18 of 8, 0.17 of 16, 0.12 of 64; with one thread a call 0.18 of 1 and 0.12 of 16.
+  With 32 callers, in batches of 6 to 9, it adds up to 0.71-0.96, more than its parts alone.
+- The GIL is not full: with one thread a call it was held in about 39 % of py-spy's samples.
+
+Tried, as "share of echo's requests with 32 callers / requests a second of a lone caller". Runs
+differ more than what was tried: what is kept had 0.33 to 0.47.
+  run 1  kept 0.40/806; leader yields to arriving requests 0.45/750; one thread a call 0.39/891,
+         and two batches at a time 0.32/884, and oneDNN 0.42/750, and a leader that yields 0.45/781,
+         and a busy leader that waits 2 ms for 16 rows 0.47/869
+  run 2  kept 0.47/801; one thread 0.45/797, and 12 gRPC threads 0.45/871; a prototype on grpc.aio
+         0.32/806, and one thread 0.38/841, and oneDNN 0.33/754 or two batches at a time 0.36/791
+  run 3  kept 0.42/837; one thread 0.42/882, and a leader that waits 1 ms for 8 rows 0.42/889 or
+         4 ms for 24 (12 came) 0.43/900, and the GIL switched every 0.5 ms 0.39/844 or every 20 ms
+         0.41/881, and every 0.5 ms among 12 gRPC threads 0.42/915
+  run 4  kept 0.33/851 and 0.33/868; leader yields 2, 6, 20 times 0.33/801, 0.32/803, 0.33/812
+Larger batches save CPU and still answer no more. One thread a call serves a lone caller up to 10 %
+faster, but the first model's setting holds for all of a process, so a large one would idle cores.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import platform
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run from a checkout, installed or not
 
-import numpy as np
-from serving_parties import running  # beside this file
+from parties.network import MODEL, export, images, raw_model  # beside this file
+from parties.servers import running
 
 from serving.exchange import PREDICT, Target
 from serving.load import Load, Measured, encode, measure
 from serving.store import Store
 
-MODEL = "mnist_cnn"
 CALLERS = {1: (1, 32), 32: (1, 4)}  # by rows in a request
-NAMES = [str(digit) for digit in range(10)]
 
 Raw = dict[int, list[float]]  # seconds of a call in each round, by rows
 Found = dict[tuple[str, int, int], list[Measured]]  # by party, rows, callers
@@ -58,82 +73,6 @@ def compare(directory: Path, seconds: float, rounds: int) -> None:
         responses = {rows: answer(our_address, images(rows)) for rows in (1, 32)}
         found = take_turns(directory, store, our_address, responses, seconds, rounds)
     report(*found)
-
-
-def images(rows: int) -> Any:
-    return np.random.default_rng(7).integers(0, 256, (rows, 28, 28, 1), np.uint8)
-
-
-def export(directory: Path) -> Path:
-    """The digits network with the signature and manifest that the trainer's exports have."""
-    import keras
-    import tensorflow as tf
-
-    keras.utils.set_random_seed(7)
-    layers = keras.layers
-    network = keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            layers.Conv2D(32, 5, activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Flatten(),
-            layers.Dense(128, activation="relu"),
-            layers.Dense(10, activation="softmax"),
-        ]
-    )
-    if network.count_params() != 225_546:
-        raise RuntimeError(f"this is not mnist_cnn: {network.count_params()} parameters")
-    labels = tf.constant(NAMES)
-
-    def serve(image: Any) -> dict[str, Any]:
-        probabilities = network(tf.cast(image, tf.float32) / 255.0)
-        class_id = tf.argmax(probabilities, -1)
-        return {
-            "probabilities": probabilities,
-            "class_id": class_id,
-            "label": tf.gather(labels, class_id),
-        }
-
-    archive = keras.export.ExportArchive()
-    archive.track(network)
-    spec = tf.TensorSpec([None, 28, 28, 1], tf.uint8, name="image")
-    archive.add_endpoint("serving_default", serve, [spec])
-    archive.write_out(str(directory), verbose=False)
-    write_manifest(directory)
-    return directory
-
-
-def write_manifest(directory: Path) -> None:
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    digests = {
-        path.relative_to(directory).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }
-    manifest = directory / "assets.extra" / "manifest.json"
-    manifest.parent.mkdir(exist_ok=True)
-    manifest.write_text(json.dumps({"algorithm": "sha256", "files": digests}))
-
-
-@contextmanager
-def raw_model(store: Store) -> Iterator[Callable[[int, float], float]]:
-    """A function that gives the median seconds of one call of the bare model."""
-    from serving.servable import SavedModel
-
-    model = SavedModel(store.path(MODEL, store.versions(MODEL)[-1]))
-
-    def call(rows: int, seconds: float) -> float:
-        inputs = {"image": images(rows)}
-        found = []
-        end = time.perf_counter() + seconds
-        while (begun := time.perf_counter()) < end:
-            model.predict("serving_default", inputs)
-            found.append(time.perf_counter() - begun)
-        return statistics.median(found)
-
-    yield call
-    model.close()
 
 
 def answer(address: str, array: Any) -> bytes:

@@ -1,7 +1,7 @@
 """The processes that benchmarks/serving.py compares: a bare gRPC server, and the embedded server.
 
-    python benchmarks/serving_parties.py echo RESPONSE_FILE
-    python benchmarks/serving_parties.py ours STORE
+    python benchmarks/parties/servers.py echo RESPONSE_FILE
+    python benchmarks/parties/servers.py ours STORE
 
 Each prints its address and serves until SIGTERM.
 """
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parents[1]))  # run from a checkout, installed or not
+sys.path.insert(0, str(Path(__file__).parents[2]))  # run from a checkout, installed or not
 
 from serving.wire import predict_pb2
 
