@@ -278,18 +278,10 @@ def test_the_asyncio_client_raises_the_same_errors(server: Any):
         asyncio.run(ask("nope"))
 
 
-def test_the_client_imports_no_tensorflow_and_fast():
+def test_the_client_imports_no_tensorflow():
     code = (
-        "import time, sys; start = time.perf_counter(); import serving.client\n"
-        "heavy = {'tensorflow', 'keras', 'sklearn', 'matplotlib', 'PIL'} & set(sys.modules)\n"
-        "print(time.perf_counter() - start, *heavy)"
+        "import sys; import serving.client\n"
+        "print({'tensorflow', 'keras', 'sklearn', 'matplotlib', 'PIL'} & set(sys.modules))"
     )
-    seconds = []
-    for _ in range(10):  # on a busy machine it is the quickest that tells what the package costs
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        taken, *heavy = done.stdout.split()
-        assert not heavy
-        seconds.append(float(taken))
-        if seconds[-1] < 0.35:
-            return
-    pytest.fail(f"the imports took {seconds} s")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
