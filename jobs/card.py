@@ -35,9 +35,9 @@ def make_card(job: Job, run: RunDir, info: DataInfo) -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    """Give the revision of the working directory.
+    """Give the git revision of the working directory, where the job file lives.
 
-    Where the job file lives; None outside a checkout.
+    None outside a checkout.
     """
     command = ["git", "rev-parse", "HEAD"]
     try:

@@ -74,7 +74,7 @@ class ConfigError(ValueError):
 def load(path: Path, overrides: list[str] | None = None) -> Job:
     """Read a job file and apply `section.key=value` overrides.
 
-    Values in TOML's syntax or plain text.
+    The values are in TOML's syntax, or plain text.
     """
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))

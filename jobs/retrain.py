@@ -1,7 +1,4 @@
-"""The main job.
-
-Data, train, evaluate, bless, export, publish, report, one recorded stage after another.
-"""
+"""The main job, from data to a published model and a report, in recorded stages."""
 
 import json
 import logging

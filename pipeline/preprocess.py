@@ -13,17 +13,11 @@ Scaling = Literal["unit", "caffe", "torch", "tf", "none"]
 Resize = Literal["antialias", "nearest"]
 REVISION = 1  # raised whenever `decode` gives other pixels: it keys what is cached on disk
 
-IMAGENET_MEAN = (
-    0.485,
-    0.456,
-    0.406,
-)  # RGB in 0..1: torchvision's constants, over ImageNet's training set
+# RGB in 0..1: torchvision's constants, over ImageNet's training set.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-CAFFE_MEAN = (
-    103.939,
-    116.779,
-    123.68,
-)  # BGR in 0..255: subtracted by the VGG authors' Caffe models
+# BGR in 0..255: subtracted by the VGG authors' Caffe models.
+CAFFE_MEAN = (103.939, 116.779, 123.68)
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and PIL's "L" mode
 
 

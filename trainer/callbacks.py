@@ -28,12 +28,10 @@ class Diverged(Exception):
 class Hooks:
     """Functions of the caller. They see training and cannot change it."""
 
-    on_step: Callable[[int, int], None] = lambda step, steps: (
-        None
-    )  # steps done, steps in this epoch
-    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, logs: (
-        None
-    )  # epochs done, metrics
+    # steps done, steps in this epoch
+    on_step: Callable[[int, int], None] = lambda step, steps: None
+    # epochs done, metrics
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, logs: None
     stop_requested: Callable[[], bool] = lambda: False
 
 
@@ -80,10 +78,7 @@ class Observer(keras.callbacks.Callback):
 
 
 def best_epoch(history: History) -> int:
-    """Give the number of the first epoch with the lowest validation loss.
-
-    0 for an empty history.
-    """
+    """Give the number of the first epoch with the lowest validation loss; 0 without epochs."""
     return 1 + min(range(len(history)), key=lambda i: history[i][MONITOR], default=-1)
 
 

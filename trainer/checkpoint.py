@@ -20,10 +20,7 @@ BEST = "best.npz"
 
 
 def save(directory: Path, model: keras.Model, history: History) -> None:
-    """Write the state after the last epoch of `history`.
-
-    Whole or not at all, and drop older ones.
-    """
+    """Write the state after the last epoch of `history`, whole or not at all; drop older ones."""
     arrays = {f"model{i:05}": v.numpy() for i, v in enumerate(model.variables)}
     arrays |= {f"optimizer{i:05}": v.numpy() for i, v in enumerate(model.optimizer.variables)}
     arrays["history"] = np.array(json.dumps(history))
@@ -33,9 +30,10 @@ def save(directory: Path, model: keras.Model, history: History) -> None:
 
 
 def restore(directory: Path, model: keras.Model) -> History:
-    """Put the newest undamaged state back into a compiled.
+    """Put the newest undamaged state back into a compiled, built model.
 
-    Built model; an empty history when there is none.
+    Gives its history, an empty one when there is no state. Raises ValueError when the state is
+    that of another network or optimizer.
     """
     for path in _newest_first(directory):
         if arrays := _read(path):

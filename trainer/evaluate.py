@@ -61,10 +61,7 @@ def predict(model: keras.Model, batches: tf.data.Dataset) -> Predictions:
 
 
 def score(predictions: Predictions, class_names: tuple[str, ...], top_k: int = 5) -> Evaluation:
-    """Score predictions.
-
-    The labels may lack some of the classes, and `top_k` is at most their number.
-    """
+    """Score predictions; labels may lack some classes, and `top_k` is capped at their number."""
     labels, classes = predictions.labels, np.arange(len(class_names))
     guesses = predictions.probabilities.argmax(axis=1)
     probabilities = predictions.probabilities.astype(

@@ -26,8 +26,10 @@ def export(
     directory: Path,
     card: dict[str, Any],
 ) -> Path:
-    """Write `network` (float32 compute, probabilities [N, K] out) as a SavedModel and return its
-    directory. `prepare` is what the training data went through (`Splits.prepare`).
+    """Write a network as a SavedModel and return its directory.
+
+    `network` computes in float32 and gives probabilities [N, K]; `prepare` is what the training
+    data went through (`Splits.prepare`).
 
     Signatures for images: `serving_default` (uint8 [N, H, W, C]), `image_bytes` (encoded files [N])
     and `tf_example` (serialized tf.Example [N] with a bytes feature `image`). For vectors:
@@ -134,10 +136,7 @@ def _class_labels(info: DataInfo) -> tuple[Signature, tf.TensorSpec]:
 
 
 def _warmup_inputs(info: DataInfo) -> list[tuple[str, str, tf.Tensor]]:
-    """Give one example for each signature that runs the network.
-
-    As (signature, input name, value).
-    """
+    """Give (signature, input name, value) for each signature that runs the network."""
     if not info.is_image:
         return [("serving_default", "features", tf.zeros((1, *info.shape)))]
     black = np.zeros(info.shape, np.uint8)

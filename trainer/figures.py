@@ -13,10 +13,7 @@ DPI = 110
 
 
 def learning_curves(history: History, best_epoch: int) -> Figure:
-    """Draw loss and accuracy of training and validation over epochs.
-
-    A line marks the epoch kept.
-    """
+    """Draw loss and accuracy over epochs; a line marks the epoch kept."""
     figure = Figure(figsize=CURVE_SIZE, layout="constrained")
     epochs = [int(entry["epoch"]) for entry in history]
     for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):

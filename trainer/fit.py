@@ -33,8 +33,7 @@ def fit(
     hooks: Hooks | None = None,
     loss_weights: Mapping[str, float] = NO_WEIGHTS,
 ) -> FitResult:
-    """Train until the epochs are done or validation stops improving, then put the best weights
-    back.
+    """Train until the epochs are done or validation stops improving; keep the best weights.
 
     Continues from `directory/checkpoints` when a state is there. Writes TensorBoard's files to
     `directory/logs`, `directory/history.csv`, and `directory/input.json` about the wait for

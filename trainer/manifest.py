@@ -8,10 +8,7 @@ FILE_NAME = "manifest.json"
 
 
 def write(directory: Path, path: Path) -> None:
-    """Write the digest of every file below `directory` except `path` itself.
-
-    By POSIX path relative to it.
-    """
+    """Write the digests of all files below `directory` but `path`, by relative POSIX path."""
     files = sorted(file for file in directory.rglob("*") if file.is_file() and file != path)
     digests = {file.relative_to(directory).as_posix(): _sha256(file) for file in files}
     path.write_text(

@@ -39,10 +39,7 @@ def start(config: ModelConfig, info: DataInfo, policy: str = "float32") -> keras
 
 
 def check_fits(config: ModelConfig, info: DataInfo) -> None:
-    """Raise ValueError when the model takes another kind of input.
-
-    Or larger images, than the data gives.
-    """
+    """Raise ValueError when the model takes another kind of input or larger images."""
     settings = zoo.MODELS[config.name]
     kind = "image" if info.is_image else "features"
     if settings.takes != kind:

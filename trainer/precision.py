@@ -39,10 +39,7 @@ def policy(name: str) -> Iterator[None]:
 
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
-    """Give the instruction set extensions that every core has.
-
-    As Linux names them; empty elsewhere.
-    """
+    """Give the CPU's instruction set extensions, as Linux names them; empty elsewhere."""
     if not cpuinfo.exists():
         return set()
     lines = (line for line in cpuinfo.read_text().splitlines() if line.startswith("flags"))

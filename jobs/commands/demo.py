@@ -12,10 +12,7 @@ def demo(
     set_: options.Overrides = None,
     runs: options.Runs = Path("runs"),
 ) -> None:
-    """Run a job.
-
-    Serve its store with the embedded server, and predict sample images through gRPC.
-    """
+    """Run a job, serve its store with the embedded server, and ask it about sample images."""
     from jobs.commands.predict import print_predictions
     from jobs.commands.run import run
     from jobs.config import load

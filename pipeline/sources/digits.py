@@ -13,10 +13,7 @@ TEST_SHARE = 0.2  # 360 images: a standard error of 0.9 points at 97% accuracy
 
 
 def digits() -> Source:
-    """Give the digits with grey levels 0..16 spread over 0..255.
-
-    And a fixed stratified test split.
-    """
+    """Give the digits, grey levels 0..16 spread over 0..255, with a fixed stratified test split."""
     images, labels = load_digits(return_X_y=True)
     pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     features: dict[str, Any] = {

@@ -19,10 +19,10 @@ UNSIGNED_BYTE = 8
 
 
 def idx(place: str, data_dir: Path) -> Source:
-    """Read MNIST's four files from a directory. The format has no class names: classes are called
-    by number.
+    """Read MNIST's four files from a directory.
 
-    Raises ValueError when a file is missing, damaged, or does not match its partner.
+    The format has no class names: classes are called by number. Raises ValueError when a file is
+    missing, damaged, or does not match its partner.
     """
     folder = Path(place)
     splits = {split: _read_split(folder, *names) for split, names in FILES.items()}
@@ -37,10 +37,7 @@ def idx(place: str, data_dir: Path) -> Source:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Read one IDX file of unsigned bytes.
-
-    Plain or gzip-compressed, as a uint8 array of its own shape.
-    """
+    """Read an IDX file of unsigned bytes, plain or gzip-compressed, as uint8 of its own shape."""
     raw = path.read_bytes()
     data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTE:
