@@ -8,6 +8,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from jobs.exits import ConfigError
 from pipeline.config import DataConfig
 from trainer.config import ModelConfig, TrainConfig
 from tuning.config import TuneConfig
@@ -67,10 +68,6 @@ class Job(BaseModel):
         return tomli_w.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
-class ConfigError(ValueError):
-    """The job file or a flag is wrong; the message is for the person who wrote it."""
-
-
 def load(path: Path, overrides: list[str] | None = None) -> Job:
     """Read a job file and apply `section.key=value` overrides.
 
@@ -110,7 +107,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
         tree = tree.setdefault(parent, {})
         if not isinstance(tree, dict):
             raise ConfigError(f"--set {override}: {parent} is a value, not a section")
-    tree[leaf] = _value(text.strip())
+    tree[leaf] = parse_value(text.strip())
 
 
 def _keys(path: str) -> list[str]:
@@ -126,7 +123,8 @@ def _keys(path: str) -> list[str]:
     return keys
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """Read a value in TOML's syntax, or take it for plain text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

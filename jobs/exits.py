@@ -14,3 +14,7 @@ class CommandError(Exception):
     def __init__(self, message: str, code: int = USAGE) -> None:
         super().__init__(message)
         self.code = code
+
+
+class ConfigError(CommandError, ValueError):
+    """The job file, a flag or what they name is wrong; the message is for who wrote it."""

@@ -3,7 +3,8 @@
 import keras
 
 import pipeline
-from jobs.config import ConfigError, Job
+from jobs.config import Job
+from jobs.exits import ConfigError
 from jobs.rundir import RunDir
 from pipeline.dataset import Splits
 from trainer import network, transfer, zoo

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs.config import Job, load
+from jobs.exits import ConfigError
+
 if TYPE_CHECKING:
     from pipeline.profile import Profile
 
@@ -37,13 +40,17 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":
-        """Open the directory of an earlier run. Raises ValueError when it is none."""
+        """Open the directory of an earlier run. Raises ConfigError when it is none."""
         if not (path / STATE).is_file() or not (path / CONFIG).is_file():
-            raise ValueError(
+            raise ConfigError(
                 f"{path} is no run: expected a directory with {STATE} and {CONFIG}, as convoy "
                 f"run makes"
             )
         return cls(path)
+
+    def job(self) -> Job:
+        """Read the run's resolved job file. Raises ConfigError when it is damaged."""
+        return load(self / CONFIG)
 
     def discard(self) -> None:
         """Remove the run: it was refused before it did anything."""

@@ -30,12 +30,9 @@ def check(
     json: options.Json = False,
 ) -> None:
     """Check the data by the rules of data.check; exit code 4 when an error-level rule breaks."""
-    from jobs.config import ConfigError, load
+    from jobs.config import load
 
-    try:
-        job = load(config, set_)
-    except ConfigError as problem:
-        raise CommandError(str(problem)) from None
+    job = load(config, set_)
     console.load_tensorflow()
     from pipeline.inspection import inspect
 

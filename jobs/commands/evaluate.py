@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from jobs import options
-from jobs.exits import CommandError
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
 
@@ -14,25 +13,18 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
 def evaluate(run: Run, json: options.Json = False) -> None:
     """Evaluate a run's trained network: accuracy, top-k, loss, and every class."""
     from jobs import console
-    from jobs.config import ConfigError, load
-    from jobs.rundir import CONFIG, RunDir
+    from jobs.rundir import RunDir
 
-    try:
-        directory = RunDir.open(run)
-        job = load(directory / CONFIG)
-    except (ConfigError, ValueError) as problem:
-        raise CommandError(str(problem)) from None
+    directory = RunDir.open(run)
+    job = directory.job()
     console.load_tensorflow()
     from dataclasses import asdict
 
     from jobs import preparation
     from trainer.evaluate import predict, score
 
-    try:
-        model = preparation.load_model(directory)
-        data = preparation.load_data(job)
-    except ConfigError as problem:
-        raise CommandError(str(problem)) from None
+    model = preparation.load_model(directory)
+    data = preparation.load_data(job)
     result = score(predict(model, data.test), data.info.class_names, job.train.top_k)
     if json:
         console.print_json(asdict(result))

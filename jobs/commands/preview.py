@@ -26,14 +26,15 @@ def preview(
     from jobs import console
     from jobs.config import load
 
-    try:
-        job = load(config, set_)
-        console.load_tensorflow()
-        from jobs.preparation import load_data
-        from pipeline import preview
+    job = load(config, set_)
+    console.load_tensorflow()
+    from jobs.preparation import load_data
+    from pipeline import preview
 
-        picture, samples = preview.draw(load_data(job), count)
-    except ValueError as problem:  # ConfigError is one
+    data = load_data(job)
+    try:
+        picture, samples = preview.draw(data, count)
+    except ValueError as problem:
         raise CommandError(str(problem)) from None
     out.parent.mkdir(parents=True, exist_ok=True)
     picture.save(out, "PNG")

@@ -58,7 +58,6 @@ def _execute(
 
     console.load_tensorflow()
     from jobs import retrain
-    from jobs.config import ConfigError
     from jobs.progress import watch
     from jobs.rundir import RunDir
     from trainer.callbacks import Diverged, Interrupted
@@ -68,10 +67,10 @@ def _execute(
     try:
         with watch(job.train.epochs) as hooks:
             return retrain.retrain(job, run_dir, hooks, train_only)
-    except ConfigError as problem:
+    except exits.ConfigError:
         if directory is None:
             run_dir.discard()
-        raise CommandError(str(problem)) from None
+        raise
     except retrain.DataRefused as problem:
         raise CommandError(str(problem), exits.DATA_REFUSED) from None
     except Diverged as problem:
@@ -84,19 +83,16 @@ def _execute(
 def _open(
     config: Path | None, overrides: list[str] | None, resume: Path | None, runs: Path
 ) -> tuple["Job", "RunDir | None"]:
-    from jobs.config import ConfigError, load
-    from jobs.rundir import CONFIG, RunDir
+    from jobs.config import load
+    from jobs.rundir import RunDir
 
     if resume is not None and overrides:
         raise CommandError("--set does not go with --resume: a run keeps its settings")
-    try:
-        if resume is not None and config is None:
-            directory = RunDir.open(resume)
-            return load(directory / CONFIG), directory
-        if config is not None and resume is None:
-            return load(config, overrides), None
-    except (ConfigError, ValueError) as problem:
-        raise CommandError(str(problem)) from None
+    if resume is not None and config is None:
+        directory = RunDir.open(resume)
+        return directory.job(), directory
+    if config is not None and resume is None:
+        return load(config, overrides), None
     raise CommandError("expected either a job file or --resume RUN")
 
 

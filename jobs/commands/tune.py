@@ -26,24 +26,18 @@ def tune(
     json: options.Json = False,
 ) -> None:
     """Search for better settings and write the best ones as a job file for `convoy run`."""
-    from jobs.config import ConfigError, load
+    from jobs.config import load
     from tuning.config import TuneConfig
 
-    try:
-        overrides = [*(set_ or []), *([f"tune.max_trials={trials}"] if trials else [])]
-        job = load(config, overrides)
-    except ConfigError as problem:
-        raise CommandError(str(problem)) from None
+    overrides = [*(set_ or []), *([f"tune.max_trials={trials}"] if trials else [])]
+    job = load(config, overrides)
     console.load_tensorflow()
     from jobs.rundir import RunDir
     from jobs.tune import check_space, train_once, with_values
     from tuning.search import NoTrialCompleted, search
 
     settings = job.tune or TuneConfig()
-    try:
-        check_space(job, settings)
-    except ConfigError as problem:
-        raise CommandError(str(problem)) from None
+    check_space(job, settings)
     run = RunDir.create(runs, f"{job.name}-tune", job.to_toml())
     try:
         found = search(settings, partial(train_once, job), run.path, _show)

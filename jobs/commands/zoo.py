@@ -1,6 +1,5 @@
 """`convoy zoo`: the architectures, what they cost and what they look like."""
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,14 +95,10 @@ def show(
 @app.command("filters")
 def filters(run: Run, image: Image, out: Out = None, json: options.Json = False) -> None:
     """Draw a run's first filters, and an image after each convolution and pooling."""
-    from jobs.config import ConfigError, load
-    from jobs.rundir import CONFIG, RunDir
+    from jobs.rundir import RunDir
 
-    try:
-        directory = RunDir.open(run)
-        job = load(directory / CONFIG)
-    except (ConfigError, ValueError) as problem:
-        raise CommandError(str(problem)) from None
+    directory = RunDir.open(run)
+    job = directory.job()
     console.load_tensorflow()
     from jobs import preparation
     from trainer import feature_maps
@@ -118,7 +113,7 @@ def filters(run: Run, image: Image, out: Out = None, json: options.Json = False)
         folder.mkdir(parents=True, exist_ok=True)
         kernels.savefig(files["filters"])
         maps.savefig(files["feature_maps"])
-    except (ConfigError, ValueError, OSError) as problem:
+    except (ValueError, OSError) as problem:
         raise CommandError(str(problem)) from None
     if json:
         console.print_json({name: str(path) for name, path in files.items()})
@@ -127,13 +122,12 @@ def filters(run: Run, image: Image, out: Out = None, json: options.Json = False)
 
 
 def _option(text: str) -> tuple[str, Any]:
+    from jobs.config import parse_value
+
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise ValueError(f"--set {text}: expected OPTION=VALUE, such as activation=relu")
-    try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), value.strip()  # a bare word is a string
+    return name.strip(), parse_value(value.strip())
 
 
 def _pixels(path: Path, prepare: "Preparation") -> Any:

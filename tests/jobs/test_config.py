@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.config import ConfigError, load
+from jobs.config import load
+from jobs.exits import ConfigError
 
 MINIMAL = 'name = "m"\n[data]\nsource = "digits"\n[model]\nname = "lenet5"\n'
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))

@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from jobs.config import ConfigError, load
+from jobs.config import load
 from jobs.demo import embedded_server, write_samples
+from jobs.exits import ConfigError
 from jobs.preparation import load_data
 from pipeline import preprocess
 from serving.client import Client

@@ -2,7 +2,8 @@
 
 import pytest
 
-from jobs.config import ConfigError, load
+from jobs.config import load
+from jobs.exits import ConfigError
 from jobs.tune import check_space, with_values
 
 
