@@ -1,4 +1,7 @@
-"""What a job works with: its data and its network, checked against each other."""
+"""A job's data and network, checked against each other, and training one on the other."""
+
+import logging
+from pathlib import Path
 
 import keras
 
@@ -7,7 +10,28 @@ from jobs.config import Job
 from jobs.exits import ConfigError
 from jobs.rundir import RunDir
 from pipeline.dataset import Splits
-from trainer import network, transfer, zoo
+from trainer import network, precision, transfer, zoo
+from trainer.callbacks import Hooks
+from trainer.fit import FitResult
+from trainer.phases import fit_phases
+
+log = logging.getLogger(__name__)
+
+
+def train_network(
+    job: Job, data: Splits, directory: Path, hooks: Hooks
+) -> tuple[keras.Model, FitResult]:
+    """Build and fit the job's network, continuing where `directory` has a state of it.
+
+    The network stays in the precision of training. Raises ConfigError when it cannot be built;
+    further errors are those of `fit`.
+    """
+    policy, reason = precision.choose(job.train.precision)
+    log.info("precision: %s (%s)", policy, reason)
+    keras.utils.set_random_seed(job.train.seed)
+    model = start_network(job, data, policy)
+    weights = zoo.MODELS[job.model.name].auxiliary_loss_weights
+    return model, fit_phases(model, data, job.train, directory, hooks, weights)
 
 
 def start_network(job: Job, data: Splits, policy: str) -> keras.Model:

@@ -1,5 +1,6 @@
 """The main job, from data to a published model and a report, in recorded stages."""
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -14,17 +15,16 @@ import numpy as np
 from jobs.bless import Blessing, bless
 from jobs.card import make_card
 from jobs.config import Job
-from jobs.preparation import load_data, load_model, start_network
+from jobs.preparation import load_data, load_model, train_network
 from jobs.rundir import RunDir
 from pipeline.dataset import Splits
 from pipeline.inspection import explain, inspect
 from serving.store import Store
-from trainer import network, precision, report, zoo
+from trainer import network, report
 from trainer.callbacks import Hooks, Interrupted
 from trainer.evaluate import Evaluation, Predictions, predict, score
 from trainer.export import export
 from trainer.fit import read_history
-from trainer.phases import fit_phases
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +99,13 @@ class Stages:
             return
         with self._stage("check"):
             previous = self.run.last_profile()
-            inspection = inspect(self.job.data, previous)
+            inspection = inspect(data.source, self.job.data.check, previous)
             self.run.write_json("data.json", {**asdict(data.info), **inspection.check.to_json()})
             if inspection.pictures:
                 keys, images = zip(*inspection.pictures, strict=True)
-                np.savez(self.run / "data.npz", keys=keys, images=images)  # for the report
+                buffer = io.BytesIO()
+                np.savez(buffer, keys=keys, images=images)
+                self.run.write_bytes("data.npz", buffer.getvalue())  # for the report
             if broken := inspection.check.broken("error"):
                 raise DataRefused("; ".join(map(explain, broken)))
 
@@ -111,14 +113,8 @@ class Stages:
         """Give the trained network in float32, from disk when it is trained already."""
         if self.run.is_done("train"):
             return load_model(self.run)
-        train = self.job.train
-        policy, reason = precision.choose(train.precision)
-        log.info("precision: %s (%s)", policy, reason)
         with self._stage("train"):
-            keras.utils.set_random_seed(train.seed)
-            trained = start_network(self.job, data, policy)
-            weights = zoo.MODELS[self.job.model.name].auxiliary_loss_weights
-            result = fit_phases(trained, data, train, self.run.path, self.hooks, weights)
+            trained, result = train_network(self.job, data, self.run.path, self.hooks)
             model = network.in_float32(trained, self.job.model, data.info)
             _save(model, self.run / "model.keras")
         epochs = len(result.history)

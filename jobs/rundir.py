@@ -61,9 +61,13 @@ class RunDir:
 
     def write(self, name: str, text: str) -> None:
         """Replace a text file atomically."""
+        self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Replace a file atomically."""
         staged = self.path / f".{name}.partial"
-        with staged.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with staged.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         staged.rename(self.path / name)

@@ -7,10 +7,8 @@ from typing import Any
 import keras
 
 from jobs.config import Job, parse
-from jobs.preparation import check_model, load_data, start_network
-from trainer import precision, zoo
+from jobs.preparation import check_model, load_data, train_network
 from trainer.callbacks import Diverged, Hooks
-from trainer.phases import fit_phases
 from tuning.config import TuneConfig
 from tuning.search import Values
 from tuning.space import DEFAULT_SPACE, ends
@@ -37,16 +35,11 @@ def train_once(job: Job, values: Values, directory: Path) -> float:
     Raises ValueError when the values do not make a job that can be trained.
     """
     changed = with_values(job, values)
-    check_model(changed)
     data = load_data(changed)
-    keras.utils.set_random_seed(changed.train.seed)
-    policy, _ = precision.choose(changed.train.precision)
-    model = start_network(changed, data, policy)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "values.json").write_text(json.dumps(values), encoding="utf-8")
     try:
-        weights = zoo.MODELS[changed.model.name].auxiliary_loss_weights
-        result = fit_phases(model, data, changed.train, directory, Hooks(), weights)
+        _, result = train_network(changed, data, directory, Hooks())
     except Diverged as problem:
         raise ValueError(str(problem)) from None
     finally:

@@ -13,6 +13,7 @@ from pipeline.augment import Augment
 from pipeline.config import DataConfig
 from pipeline.examples import Reader
 from pipeline.sources import open_source
+from pipeline.sources.source import Quarantine, quarantined
 from pipeline.sources.splits import Slice, cut_splits
 from pipeline.standardize import Preparation
 from pipeline.training import Samples, Training
@@ -38,6 +39,15 @@ class DataInfo:
 
 
 @dataclass(frozen=True)
+class SourceData:
+    """A prepared source, opened and cut: what both the data check and training read."""
+
+    slices: dict[str, Slice]
+    info: DataInfo
+    quarantine: Quarantine  # files left out because they do not decode
+
+
+@dataclass(frozen=True)
 class Splits:
     """Batches of (inputs float32 [N, *shape], labels int64 [N]).
 
@@ -52,6 +62,7 @@ class Splits:
     train: tf.data.Dataset
     validation: tf.data.Dataset
     test: tf.data.Dataset
+    source: SourceData
     info: DataInfo
     prepare: Preparation  # what every batch went through last, and served images go through
     train_epochs: Callable[[int], tf.data.Dataset]
@@ -66,12 +77,11 @@ def load(config: DataConfig, batch_size: int = 128, scaling: preprocess.Scaling 
     Raises ValueError when the source is missing or unsuitable, its images differ in size and no
     size is set, or the augmentation does not suit the data.
     """
-    builder = open_source(config.source, Path(config.data_dir), config.beam_options)
-    slices = cut_splits(builder, config)
-    info = describe(builder, config, slices)
+    source = open_data(config)
+    info = source.info
     _check_augmentation(config, info)
     unfitted = Preparation(info.shape, scaling, config.resize, config.augment)
-    examples = Reader(config, info.digest, unfitted, slices).read()
+    examples = Reader(config, info.digest, unfitted, source.slices).read()
     batched = {name: part.dataset.batch(batch_size) for name, part in examples.items()}
     prepare = standardize.fit(unfitted, batched["train"].map(lambda inputs, labels: inputs))
     size = min(batch_size, info.counts["train"])  # a set smaller than a batch still trains
@@ -86,6 +96,7 @@ def load(config: DataConfig, batch_size: int = 128, scaling: preprocess.Scaling 
         train=training.anew(),
         validation=evaluated("validation"),
         test=evaluated("test"),
+        source=source,
         info=info,
         prepare=prepare,
         train_epochs=training.epochs,
@@ -93,6 +104,17 @@ def load(config: DataConfig, batch_size: int = 128, scaling: preprocess.Scaling 
         steps_per_epoch=info.counts["train"] // size,
         sample=training.sample,
     )
+
+
+def open_data(config: DataConfig) -> SourceData:
+    """Prepare the source if need be, and cut it into its three splits.
+
+    Raises ValueError when the source is missing or unsuitable, or its images differ in size and no
+    size is set.
+    """
+    builder = open_source(config.source, Path(config.data_dir), config.beam_options)
+    slices = cut_splits(builder, config)
+    return SourceData(slices, _describe(builder, config, slices), quarantined(builder))
 
 
 def _check_augmentation(config: DataConfig, info: DataInfo) -> None:
@@ -109,8 +131,7 @@ def _check_augmentation(config: DataConfig, info: DataInfo) -> None:
         )
 
 
-def describe(builder: Any, config: DataConfig, slices: dict[str, Slice]) -> DataInfo:
-    """Say what is known of a prepared source before it is read."""
+def _describe(builder: Any, config: DataConfig, slices: dict[str, Slice]) -> DataInfo:
     features = builder.info.features
     return DataInfo(
         source=config.source,

@@ -2,18 +2,14 @@
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from pipeline.check_config import CheckConfig
 from pipeline.checks import Check, Evidence, Finding, check
-from pipeline.config import DataConfig
-from pipeline.dataset import describe
+from pipeline.dataset import SourceData
 from pipeline.inventory import pictures, take_inventory
 from pipeline.profile import Profile
-from pipeline.sources import open_source
-from pipeline.sources.source import quarantined
-from pipeline.sources.splits import cut_splits
 
 MOST_PICTURES = 24
 log = logging.getLogger(__name__)
@@ -27,18 +23,13 @@ class Inspection:
     pictures: list[tuple[str, np.ndarray]]
 
 
-def inspect(config: DataConfig, previous: Profile | None = None) -> Inspection:
-    """Check a source, prepared if need be, against `config.check` and the last run's profile.
-
-    Raises ValueError when the source is missing or unsuitable.
-    """
-    builder = open_source(config.source, Path(config.data_dir), config.beam_options)
-    slices = cut_splits(builder, config)
-    info = describe(builder, config, slices)
+def inspect(source: SourceData, config: CheckConfig, previous: Profile | None = None) -> Inspection:
+    """Read a source through and hold it against the rules and the last run's profile."""
+    slices, info = source.slices, source.info
     inventory = take_inventory(slices, info.shape)
-    quarantine = [f"{entry['key']}: {entry['reason']}" for entry in quarantined(builder)]
+    quarantine = [f"{entry['key']}: {entry['reason']}" for entry in source.quarantine]
     evidence = Evidence(inventory, info.class_names, info.shape, quarantine, previous)
-    result = check(evidence, config.check)
+    result = check(evidence, config)
     for finding in result.broken("error") + result.broken("warning"):
         log.log(logging.ERROR if finding.severity == "error" else logging.WARNING, explain(finding))
     named = [(f.name, key) for f in result.findings for pair in f.examples for key in _keys(pair)]

@@ -34,10 +34,11 @@ def check(
 
     job = load(config, set_)
     console.load_tensorflow()
+    from pipeline.dataset import open_data
     from pipeline.inspection import inspect
 
     try:
-        inspection = inspect(job.data)
+        inspection = inspect(open_data(job.data), job.data.check)
     except ValueError as problem:
         raise CommandError(str(problem)) from None
     if pictures:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow_datasets as tfds
 from sklearn.model_selection import train_test_split
 
 from pipeline.sources.source import Examples, Source
@@ -23,8 +24,14 @@ def stratified(
     return Source(name, digest_of(columns), features, splits)
 
 
-def array_source(name: str, features: Mapping[str, Any], splits: Mapping[str, Columns]) -> Source:
-    """Give a source over one set of arrays per split."""
+def image_array_source(name: str, splits: Mapping[str, Columns]) -> Source:
+    """Give a source over uint8 images [N, H, W, C] and class numbers [N], the classes' names."""
+    num_classes = 1 + max(int(part["label"].max()) for part in splits.values())
+    shape = splits["train"]["image"].shape[1:]
+    features: dict[str, Any] = {
+        "image": tfds.features.Image(shape=shape, encoding_format="png"),
+        "label": tfds.features.ClassLabel(names=[str(number) for number in range(num_classes)]),
+    }
     content = {
         f"{split}/{key}": column for split, part in splits.items() for key, column in part.items()
     }

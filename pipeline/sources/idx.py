@@ -3,12 +3,10 @@
 import gzip
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from pipeline.sources.arrays import array_source
+from pipeline.sources.arrays import image_array_source
 from pipeline.sources.source import Source
 
 FILES = {
@@ -26,14 +24,7 @@ def idx(place: str, data_dir: Path) -> Source:
     """
     folder = Path(place)
     splits = {split: _read_split(folder, *names) for split, names in FILES.items()}
-    num_classes = 1 + max(int(part["label"].max()) for part in splits.values())
-    features: dict[str, Any] = {
-        "image": tfds.features.Image(
-            shape=splits["train"]["image"].shape[1:], encoding_format="png"
-        ),
-        "label": tfds.features.ClassLabel(names=[str(number) for number in range(num_classes)]),
-    }
-    return array_source("idx", features, splits)
+    return image_array_source("idx", splits)
 
 
 def read_idx(path: Path) -> np.ndarray:

@@ -2,12 +2,10 @@
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from pipeline.sources.arrays import array_source
+from pipeline.sources.arrays import image_array_source
 from pipeline.sources.source import Source
 
 SPLIT_NAMES = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
@@ -35,14 +33,7 @@ def npz(place: str, data_dir: Path) -> Source:
         raise ValueError(
             f"source npz: {place} has {sorted(arrays)}; x_train and y_train are needed"
         )
-    num_classes = 1 + max(int(part["label"].max()) for part in splits.values())
-    features: dict[str, Any] = {
-        "image": tfds.features.Image(
-            shape=splits["train"]["image"].shape[1:], encoding_format="png"
-        ),
-        "label": tfds.features.ClassLabel(names=[str(number) for number in range(num_classes)]),
-    }
-    return array_source("npz", features, splits)
+    return image_array_source("npz", splits)
 
 
 def _images(place: str, arrays: dict[str, np.ndarray], suffix: str) -> np.ndarray:

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from pipeline import DataConfig
 from pipeline.check_config import CheckConfig
+from pipeline.dataset import open_data
 from pipeline.inspection import inspect
 from pipeline.profile import Profile, class_shift, stability_index
 
@@ -41,7 +42,7 @@ class Folder:
             image_size=(16, 16),
             check=check,
         )
-        return inspect(config, previous)
+        return inspect(open_data(config), config.check, previous)
 
     def finding(self, name: str, previous: Profile | None = None, **check):
         findings = self.inspect(previous, **check).check.findings
@@ -161,7 +162,8 @@ def test_a_warning_does_not_refuse(folder):
 
 
 def test_vectors_are_checked_too(data_dir):
-    result = inspect(DataConfig(source="iris", data_dir=str(data_dir)))
+    config = DataConfig(source="iris", data_dir=str(data_dir))
+    result = inspect(open_data(config), config.check)
     broken = result.check.broken("error")
     assert [(f.name, f.examples) for f in broken] == [("leakage", ["101 = 142"])]
     assert "brightness_shift" not in {finding.name for finding in result.check.findings}
