@@ -45,7 +45,7 @@ bench: venv-dev  ## every benchmark, one table each
 	set -e; for claim in benchmarks/*.py; do echo "== $$claim"; $(BIN)/python $$claim; done
 
 lock: venv-dev  ## resolve requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.11 \
 	    --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
 
 wire:  ## regenerate serving/wire by the oldest protobuf generation that a client may have
