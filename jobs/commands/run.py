@@ -54,6 +54,15 @@ def _execute(
     train_only: bool,
 ) -> "Outcome":
     job, directory = _open(config, overrides, resume, runs)
+    from jobs.lock import held
+
+    if directory is not None:
+        runs = directory.path.resolve().parent.parent
+    with held(runs, job.name):  # before TensorFlow: who comes second is told at once
+        return _run(job, directory, runs, train_only)
+
+
+def _run(job: "Job", directory: "RunDir | None", runs: Path, train_only: bool) -> "Outcome":
     from jobs import console
 
     console.load_tensorflow()
