@@ -1,6 +1,7 @@
 """How well a classifier does on examples it was not trained on."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -12,6 +13,14 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     top_k_accuracy_score,
 )
+
+from trainer import bootstrap
+from trainer.bootstrap import Interval
+from trainer.calibration import Calibration, calibrate
+from trainer.evaluate_config import EvaluateConfig
+from trainer.slices import SliceScore, score_slices
+
+SMALLEST = float(np.finfo(np.float64).eps)  # probability: as scikit-learn clips it
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,14 @@ class Evaluation:
     loss: float  # mean cross-entropy, in nats
     top_k: int
     top_k_accuracy: float  # the label is among the k most probable
+    macro_f1: float  # mean over classes that occur as label or guess, as scikit-learn's
+    weighted_f1: float  # the same, weighted by support
     per_class: list[ClassScore]
     confusion: list[list[int]]  # [true class][predicted class]
+    calibration: Calibration
+    confidence: float  # level of all intervals
+    intervals: dict[str, Interval]  # by the name of the score
+    slices: list[SliceScore]
 
     def metrics(self) -> dict[str, float]:
         """Give the scalar scores."""
@@ -42,6 +57,9 @@ class Evaluation:
             "accuracy": self.accuracy,
             "loss": self.loss,
             f"top_{self.top_k}_accuracy": self.top_k_accuracy,
+            "macro_f1": self.macro_f1,
+            "weighted_f1": self.weighted_f1,
+            "calibration_error": self.calibration.error,
         }
 
 
@@ -51,31 +69,82 @@ class Predictions:
 
     probabilities: np.ndarray  # float32 [N, K]
     labels: np.ndarray  # int64 [N], the truth
+    metadata: Mapping[str, np.ndarray] = field(default_factory=dict)  # column -> str [N]
 
 
-def predict(model: keras.Model, batches: tf.data.Dataset) -> Predictions:
+def predict(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    metadata: Mapping[str, np.ndarray] | None = None,
+) -> Predictions:
     """Ask a model whose output is probabilities about every example."""
     pairs = [(model.predict_on_batch(inputs), labels.numpy()) for inputs, labels in batches]
     probabilities, labels = zip(*pairs, strict=True)
-    return Predictions(np.concatenate(probabilities), np.concatenate(labels))
+    return Predictions(np.concatenate(probabilities), np.concatenate(labels), metadata or {})
 
 
-def score(predictions: Predictions, class_names: tuple[str, ...], top_k: int = 5) -> Evaluation:
-    """Score predictions; labels may lack some classes, and `top_k` is capped at their number."""
+def score(
+    predictions: Predictions,
+    class_names: tuple[str, ...],
+    top_k: int = 5,
+    config: EvaluateConfig | None = None,
+) -> Evaluation:
+    """Score predictions; labels may lack some classes, and `top_k` is capped at their number.
+
+    Raises ValueError when a column of `config.slices` is not among the metadata.
+    """
+    config = config or EvaluateConfig()
     labels, classes = predictions.labels, np.arange(len(class_names))
-    guesses = predictions.probabilities.argmax(axis=1)
-    probabilities = predictions.probabilities.astype(
-        np.float64
-    )  # float32 rows sum to 1 only within 1e-6
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    probabilities = predictions.probabilities.astype(np.float64)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)  # float32 rows: 1 only within 1e-6
+    guesses, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    hits, losses = guesses == labels, _losses(probabilities, labels)
+    macro, weighted = _f1(labels, guesses, len(classes))
     return Evaluation(
         accuracy=float(accuracy_score(labels, guesses)),
         loss=float(log_loss(labels, probabilities, labels=classes)),
         top_k=min(top_k, len(classes)),
         top_k_accuracy=_top_k_accuracy(probabilities, labels, top_k),
+        macro_f1=macro,
+        weighted_f1=weighted,
         per_class=_per_class(labels, guesses, class_names),
         confusion=confusion_matrix(labels, guesses, labels=classes).tolist(),
+        calibration=calibrate(confidence, hits, config.calibration_bins),
+        confidence=config.confidence,
+        intervals=_intervals(labels, guesses, losses, config),
+        slices=score_slices(predictions.metadata, hits, losses, config),
     )
+
+
+def _intervals(
+    labels: np.ndarray, guesses: np.ndarray, losses: np.ndarray, config: EvaluateConfig
+) -> dict[str, Interval]:
+    num_classes = int(max(labels.max(), guesses.max())) + 1
+
+    def statistics(rows: np.ndarray) -> dict[str, float]:
+        macro, weighted = _f1(labels[rows], guesses[rows], num_classes)
+        return {"loss": float(losses[rows].mean()), "macro_f1": macro, "weighted_f1": weighted}
+
+    accuracy = bootstrap.proportion(guesses == labels, config)
+    return {"accuracy": accuracy, **bootstrap.intervals(statistics, len(labels), config)}
+
+
+def _losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Give each example's cross-entropy, in nats."""
+    of_truth = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)[:, 0]
+    return -np.log(np.clip(of_truth, SMALLEST, 1 - SMALLEST))
+
+
+def _f1(labels: np.ndarray, guesses: np.ndarray, num_classes: int) -> tuple[float, float]:
+    """Give F1 averaged over classes, plainly and by support; a class that never occurs is left out.
+
+    F1 = 2 hits / (labels + guesses): counts alone, so that thousands of samples are cheap.
+    """
+    support = np.bincount(labels, minlength=num_classes)
+    occurrences = support + np.bincount(guesses, minlength=num_classes)
+    hits = np.bincount(labels[labels == guesses], minlength=num_classes)
+    f1 = 2 * hits / np.maximum(occurrences, 1)
+    return float(f1[occurrences > 0].mean()), float(f1 @ support / len(labels))
 
 
 def _top_k_accuracy(probabilities: np.ndarray, labels: np.ndarray, top_k: int) -> float:

@@ -1,4 +1,4 @@
-"""A CSV manifest of image files: a header, then path, label and optionally split."""
+"""A CSV manifest of image files: a header, then path, label, optionally split, and metadata."""
 
 import csv
 from pathlib import Path
@@ -7,13 +7,15 @@ from pipeline.sources.files import ImageFile, file_source
 from pipeline.sources.source import Source
 
 REQUIRED = {"path", "label"}
+RESERVED = {"image", "features", "key", "tfds_id"}  # what prepared examples hold besides metadata
 SPLITS = ("train", "validation", "test")
 
 
 def csv_manifest(place: str, data_dir: Path) -> Source:
     """Read a manifest; paths are absolute or relative to the manifest, `split` defaults to train.
 
-    Raises ValueError that names the line: a missing column, file or label, or an unknown split.
+    Further columns are metadata: kept with the examples as text, never trained on. Raises
+    ValueError that names the line: a missing column, file or label, or an unknown split.
     """
     manifest = Path(place)
     if not manifest.is_file():
@@ -23,6 +25,11 @@ def csv_manifest(place: str, data_dir: Path) -> Source:
         rows = csv.DictReader(file)
         if missing := REQUIRED - set(rows.fieldnames or ()):
             raise ValueError(f"source csv: {place} has no column {', '.join(sorted(missing))}")
+        if reserved := RESERVED & set(rows.fieldnames or ()):
+            raise ValueError(
+                f"source csv: {place} has a column named {', '.join(sorted(reserved))}, which "
+                f"prepared examples need for themselves: rename it"
+            )
         for row in rows:
             split = row.get("split") or "train"
             splits.setdefault(split, []).append(
@@ -40,7 +47,9 @@ def _image_file(row: dict[str, str], where: str, manifest: Path) -> ImageFile:
     if (row.get("split") or "train") not in SPLITS:
         allowed = ", ".join(SPLITS)
         raise ValueError(f"source csv: {where}: split is {row['split']!r}; allowed: {allowed}")
-    return ImageFile(path, row["path"], row["label"])
+    known = {*REQUIRED, "split", None}  # None: what stands in a line beyond the last column
+    metadata = {name: text or "" for name, text in row.items() if name not in known}
+    return ImageFile(path, row["path"], row["label"], metadata)
 
 
 def _classes(place: str, splits: dict[str, list[ImageFile]]) -> list[str]:

@@ -3,10 +3,11 @@
 import hashlib
 import io
 import itertools
+import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,17 @@ class ImageFile:
     path: Path
     key: str  # unique, and what a person is told: the path below the source's root
     label: str
+    metadata: Mapping[str, str] = field(default_factory=dict)  # column -> text; evaluation slices
 
 
 def file_source(name: str, splits: dict[str, list[ImageFile]], classes: list[str]) -> Source:
-    """Give a source over files. Those that do not decode are left out and listed as quarantined."""
+    """Give a source over files, all with the same columns of metadata.
+
+    Files that do not decode are left out and listed as quarantined.
+    """
+    columns = next((file.metadata for files in splits.values() for file in files), {})
     features: dict[str, Any] = {
+        **{name: tfds.features.Text() for name in columns},
         "image": tfds.features.Image(shape=(None, None, 3)),  # any size; the bytes stay as they are
         "label": tfds.features.ClassLabel(names=classes),
     }
@@ -80,7 +87,8 @@ def _examples(files: list[ImageFile], quarantine: Quarantine) -> Examples:
                 if problem:
                     quarantine.append({"key": file.key, "reason": problem})
                 else:
-                    yield file.key, {"image": io.BytesIO(encoded), "label": file.label}
+                    example = {"image": io.BytesIO(encoded), "label": file.label}
+                    yield file.key, {**file.metadata, **example}
 
     return examples
 
@@ -111,4 +119,6 @@ def _digest(splits: dict[str, list[ImageFile]], classes: list[str]) -> str:
                 f"{split}\0{file.label}\0{file.key}\0{file.path.stat().st_size}\n".encode()
             )
             digest.update(file.path.read_bytes())
+            if file.metadata:
+                digest.update(json.dumps(file.metadata, sort_keys=True).encode())
     return digest.hexdigest()

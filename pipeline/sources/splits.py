@@ -6,6 +6,7 @@ They are cut from `train` where the source lacks them.
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
@@ -35,6 +36,32 @@ class Slice:
             shuffle_files=False,
         )
         return examples.map(_with_key, tf.data.AUTOTUNE)
+
+    def columns(self) -> tuple[str, ...]:
+        """Give the names of the metadata: further features of one text, name or number each."""
+        reserved = {"image", "features", "label", KEY}
+        return tuple(
+            name
+            for name, kind in self.builder.info.features.items()
+            if name not in reserved and isinstance(kind, tfds.features.Tensor) and kind.shape == ()
+        )
+
+    def metadata(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Give the named columns of `columns` as text, str [N], in the order of `read`."""
+        if not names:
+            return {}
+        features = self.builder.info.features
+        wanted = tfds.decode.PartialDecoding(dict.fromkeys(names, True))
+        examples = self.builder.as_dataset(
+            split=self.instruction,
+            decoders=wanted,
+            read_config=tfds.ReadConfig(try_autocache=False),
+            shuffle_files=False,
+        )
+        rows = list(examples.as_numpy_iterator())
+        return {
+            name: np.array([_text(features[name], row[name]) for row in rows]) for name in names
+        }
 
 
 def cut_splits(builder: Any, config: DataConfig) -> dict[str, Slice]:
@@ -75,3 +102,9 @@ def _with_key(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     name = "image" if "image" in example else "features"
     key = example[KEY] if KEY in example else example["tfds_id"]
     return {name: example[name], "label": example["label"], KEY: key}
+
+
+def _text(feature: Any, value: Any) -> str:
+    if isinstance(feature, tfds.features.ClassLabel):
+        return str(feature.int2str(int(value)))
+    return value.decode() if isinstance(value, bytes) else str(value)

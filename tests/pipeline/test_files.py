@@ -3,7 +3,6 @@
 import io
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,48 +122,6 @@ def test_two_spellings_of_one_name_are_one_class(tmp_path, data_dir):
     builder = open_source(f"folder:{tmp_path}", data_dir)
     assert builder.info.features["label"].names == ["녹내장", "정상"]
     assert builder.info.splits["test"].num_examples == 6
-
-
-@pytest.fixture
-def images(tmp_path) -> list[Path]:
-    """Six PNG files."""
-    paths = [tmp_path / "images" / f"{i}.png" for i in range(6)]
-    paths[0].parent.mkdir()
-    for i, path in enumerate(paths):
-        Image.fromarray(np.full((5, 5, 3), i * 30, np.uint8)).save(path)
-    return paths
-
-
-def manifest(path: Path, *lines: str) -> str:
-    path.write_text("\n".join(lines), encoding="utf-8-sig")
-    return f"csv:{path}"
-
-
-def test_a_manifest_names_files_labels_and_splits(images, tmp_path, data_dir):
-    lines = [f"images/{i}.png,{'ab'[i % 2]},{'train' if i < 4 else 'test'}" for i in range(6)]
-    source = manifest(tmp_path / "list.csv", "path,label,split", *lines)
-    builder = open_source(source, data_dir)
-    assert {name: s.num_examples for name, s in builder.info.splits.items()} == {
-        "train": 4,
-        "test": 2,
-    }
-    assert builder.info.features["label"].names == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (["file,label", "x,y"], "has no column path"),
-        (["path,label", "images/9.png,a"], r"list\.csv:2: there is no file .*9\.png"),
-        (["path,label", "images/0.png,"], r"list\.csv:2 has no label"),
-        (["path,label,split", "images/0.png,a,dev"], "split is 'dev'; allowed: train, validation"),
-        (["path,label", "images/0.png,a"], "at least 2 classes in train, found a"),
-        (["path,label", ""], "at least 2 classes in train, found none"),
-    ],
-)
-def test_a_wrong_manifest_is_told_by_its_line(images, tmp_path, data_dir, lines, message):
-    with pytest.raises(ValueError, match=message):
-        open_source(manifest(tmp_path / "list.csv", *lines), data_dir)
 
 
 def test_keras_style_arrays_are_taken(tmp_path, data_dir):
