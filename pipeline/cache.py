@@ -5,16 +5,15 @@ under a lock and renamed when it is whole, so that neither a crash nor a second 
 broken one: tf.data's own file cache refuses to start after either.
 """
 
-import fcntl
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+
+from pipeline.lock import locked
 
 LABEL_BYTES = 8  # one int64
 WRITTEN_AT_ONCE = 64  # examples
@@ -40,8 +39,7 @@ class CacheFile:
 
     def write(self, examples: tf.data.Dataset) -> None:
         """Write (uint8 image, int64 label) pairs, unless another process does so meanwhile."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(self.path.with_suffix(".lock")):
+        with locked(self.path.with_suffix(".lock")):
             if self.is_complete():
                 return
             log.info("caching %d decoded images in %s", self.count, self.path)
@@ -69,11 +67,3 @@ class CacheFile:
 def _records(images: np.ndarray, labels: np.ndarray) -> bytes:
     pixels = images.reshape(len(images), -1)
     return np.hstack([pixels, labels.astype("<i8")[:, None].view(np.uint8)]).tobytes()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, however that ends."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import logging
-import os
 import shutil
 import stat
 import tarfile
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
+
+from pipeline.lock import locked
 
 SUFFIXES = (".zip", ".tar.gz", ".tgz", ".tar")
 MOST_FILES = 5_000_000
@@ -49,16 +50,23 @@ def unpack(archive: Path, data_dir: Path) -> Path:
     """
     target = data_dir / "archives" / _sha256(archive)[:16]
     if not target.is_dir():
-        log.info("unpacking %s", archive)
-        staged = target.with_name(f"{target.name}.partial-{os.getpid()}")
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir(parents=True)
-        try:
-            _unpack_into(archive, staged)
-            staged.rename(target)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+        with locked(target.with_suffix(".lock")):
+            _unpack_once(archive, target)
     return _step_in(target)
+
+
+def _unpack_once(archive: Path, target: Path) -> None:
+    if target.is_dir():
+        return  # another process did, while this one waited for the lock
+    log.info("unpacking %s", archive)
+    staged = target.with_suffix(".partial")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    try:
+        _unpack_into(archive, staged)
+        staged.rename(target)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _unpack_into(archive: Path, directory: Path) -> None:

@@ -7,6 +7,7 @@ pipeline sees splits, features, label names and a version, and nothing else.
 import contextlib
 import io
 import logging
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+
+from pipeline.lock import locked
 
 Examples = Callable[[], Iterator[tuple[str, dict[str, Any]]]]
 Quarantine = list[dict[str, str]]  # files left out: {"key", "reason"}
@@ -72,15 +75,28 @@ def prepare(builder: Any, beam_options: tuple[str, ...] = ()) -> Any:
     """Write the builder's data unless it is there already, and return the builder.
 
     TFDS writes beside the final place and renames, so an interrupted preparation leaves nothing
-    that a later one would take for data. `beam_options` are flags for a Beam-based set's runner.
+    that a later one would take for data; what it left is removed. Of several processes one writes
+    and the others wait. `beam_options` are flags for a Beam-based set's runner.
     """
-    if not Path(builder.data_dir).exists():
-        log.info("preparing %s in %s", builder.info.full_name, builder.data_dir)
+    place = Path(builder.data_dir)
+    if place.exists():
+        return builder
+    with locked(place.parent / f".{place.name}.lock"):
+        if place.exists():  # another process wrote it, while this one waited for the lock
+            builder.info.read_from_directory(place)
+            return builder
+        for litter in place.parent.glob(f"{tfds.core.constants.INCOMPLETE_PREFIX}*_{place.name}"):
+            shutil.rmtree(litter)
+        _write(builder, beam_options)
+    return builder
+
+
+def _write(builder: Any, beam_options: tuple[str, ...]) -> None:
+    log.info("preparing %s in %s", builder.info.full_name, builder.data_dir)
     settings = tfds.download.DownloadConfig(beam_options=_beam_options(beam_options))
     tfds.display_progress_bar(sys.stderr.isatty())
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints; stdout belongs to the caller
         builder.download_and_prepare(download_config=settings)
-    return builder
 
 
 def quarantined(builder: Any) -> Quarantine:

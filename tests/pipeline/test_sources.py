@@ -1,3 +1,6 @@
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +45,36 @@ def test_unchanged_content_is_prepared_once_and_changed_content_again(idx_dir, d
     path = idx_dir / "t10k-labels-idx1-ubyte"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     assert open_source(f"idx:{idx_dir}", data_dir).data_dir != first
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from pipeline.sources import open_source
+builder = open_source(sys.argv[1], Path(sys.argv[2]))
+print(builder.info.splits["train"].num_examples)
+"""
+
+
+def test_processes_that_prepare_one_source_at_once_all_get_it(idx_dir, data_dir):
+    command = [sys.executable, "-c", PREPARE, f"idx:{idx_dir}", str(data_dir / "fresh")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert outputs == [b"20\n"] * 3
+
+
+def test_what_a_killed_preparation_left_is_removed_by_the_next(folder_dir, data_dir):
+    source, place = f"folder:{folder_dir}", data_dir / "fresh"
+    command = [sys.executable, "-c", PREPARE, source, str(place)]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 60
+    while not (litter := list(place.rglob("incomplete.*"))) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert litter
+    open_source(source, place)
+    assert not list(place.rglob("incomplete.*"))
 
 
 def test_idx_names_the_missing_file(idx_dir, data_dir):
