@@ -24,7 +24,7 @@ from trainer import network, report
 from trainer.callbacks import Hooks, Interrupted
 from trainer.evaluate import Evaluation, Predictions, predict, score
 from trainer.export import export
-from trainer.fit import read_history
+from trainer.history import read_history
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,8 @@ from typing import Any
 import keras
 
 from trainer import checkpoint
-from trainer.checkpoint import History
+from trainer.history import History, best_epoch, has_converged
 from trainer.objective import main_logs
-
-MONITOR = "val_loss"  # smoother than accuracy on small validation sets, and never tied
 
 
 class Interrupted(Exception):
@@ -75,13 +73,3 @@ class Observer(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.hooks.on_epoch(epoch + 1, main_logs(logs or {}))
-
-
-def best_epoch(history: History) -> int:
-    """Give the number of the first epoch with the lowest validation loss; 0 without epochs."""
-    return 1 + min(range(len(history)), key=lambda i: history[i][MONITOR], default=-1)
-
-
-def has_converged(history: History, patience: int | None) -> bool:
-    """Tell whether `patience` epochs have passed since the best one."""
-    return patience is not None and len(history) - best_epoch(history) >= patience

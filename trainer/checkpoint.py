@@ -14,7 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-History = list[dict[str, float]]  # one entry per finished epoch
+from trainer.history import History
+
 KEPT = 2  # the newest, and the one before in case the newest is damaged
 BEST = "best.npz"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from trainer.checkpoint import History
+from trainer.history import History
 
 CURVE_SIZE = (8.0, 3.0)  # inches
 DPI = 110

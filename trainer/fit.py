@@ -1,6 +1,5 @@
 """Fit a network to batches, keeping what an interrupted run needs to go on."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,9 @@ import keras
 
 from pipeline.dataset import Splits
 from trainer import checkpoint
-from trainer.callbacks import Hooks, Keeper, Observer, best_epoch, has_converged
-from trainer.checkpoint import History
+from trainer.callbacks import Hooks, Keeper, Observer
 from trainer.config import TrainConfig
+from trainer.history import History, best_epoch, has_converged, write_history
 from trainer.input_report import InputReport
 from trainer.objective import NO_WEIGHTS, compile_model, with_targets
 
@@ -67,17 +66,3 @@ def fit(
     examples = data.steps_per_epoch * data.batch_size
     seconds = sorted(epoch["seconds"] for epoch in history)
     return FitResult(history, best_epoch(history), examples / seconds[len(seconds) // 2])
-
-
-def write_history(path: Path, history: History) -> None:
-    """Write one CSV line per epoch."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]))
-        writer.writeheader()
-        writer.writerows(history)
-
-
-def read_history(path: Path) -> History:
-    """Read what `write_history` wrote."""
-    with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]

@@ -7,10 +7,10 @@ import keras
 
 from pipeline.dataset import Splits
 from trainer import checkpoint, transfer
-from trainer.callbacks import MONITOR, Hooks
-from trainer.checkpoint import History
+from trainer.callbacks import Hooks
 from trainer.config import TrainConfig
-from trainer.fit import FitResult, fit, write_history
+from trainer.fit import FitResult, fit
+from trainer.history import MONITOR, History, write_history
 
 SECOND = "fine_tune"  # the second phase's directory inside the run
 

@@ -10,9 +10,8 @@ import tensorflow as tf
 
 from pipeline.dataset import DataInfo, Splits
 from trainer import figures, page
-from trainer.callbacks import best_epoch
-from trainer.checkpoint import History
 from trainer.evaluate import Evaluation, Predictions
+from trainer.history import History, best_epoch
 
 MOST_MISTAKES = 12
 MOST_CONFUSED = 40  # classes; a larger matrix is no longer read cell by cell

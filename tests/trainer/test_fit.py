@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from trainer import checkpoint, network, zoo
-from trainer.callbacks import Diverged, Hooks, Interrupted, best_epoch, has_converged
+from trainer.callbacks import Diverged, Hooks, Interrupted
 from trainer.config import ModelConfig, TrainConfig
-from trainer.fit import fit, read_history, write_history
+from trainer.fit import fit
+from trainer.history import best_epoch, has_converged, read_history, write_history
 from trainer.objective import compile_model
 
 DROPOUT_NET = ModelConfig(

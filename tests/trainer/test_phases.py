@@ -5,7 +5,7 @@ import pytest
 from trainer import network, transfer
 from trainer.callbacks import Hooks, Interrupted
 from trainer.config import FineTuneConfig, ModelConfig, TrainConfig
-from trainer.fit import read_history
+from trainer.history import read_history
 from trainer.phases import fit_phases
 
 LENET = ModelConfig(name="lenet5", options={"activation": "relu", "batch_norm": True})

@@ -1,0 +1,37 @@
+"""What training has measured, epoch by epoch: on disk, and what follows from it."""
+
+import csv
+import os
+from pathlib import Path
+
+History = list[dict[str, float]]  # one entry per finished epoch
+MONITOR = "val_loss"  # smoother than accuracy on small validation sets, and never tied
+
+
+def best_epoch(history: History) -> int:
+    """Give the number of the first epoch with the lowest validation loss; 0 without epochs."""
+    return 1 + min(range(len(history)), key=lambda i: history[i][MONITOR], default=-1)
+
+
+def has_converged(history: History, patience: int | None) -> bool:
+    """Tell whether `patience` epochs have passed since the best one."""
+    return patience is not None and len(history) - best_epoch(history) >= patience
+
+
+def write_history(path: Path, history: History) -> None:
+    """Write one CSV line per epoch, all of them or, when interrupted, none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_suffix(".partial")
+    with staged.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]))
+        writer.writeheader()
+        writer.writerows(history)
+        file.flush()
+        os.fsync(file.fileno())
+    staged.rename(path)
+
+
+def read_history(path: Path) -> History:
+    """Read what `write_history` wrote."""
+    with path.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
