@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,36 @@ def stable_versions(events: Sequence[Event], live: int | None) -> list[int]:
     """The versions a rollback can walk back through, ending with the live one.
 
     A rollback takes the version it leaves off the end, so a version found bad is never its target
-    again. models.config is the truth: where a crash kept its last change out of the history, the
-    result still ends with `live`.
+    again, and so is one that was withdrawn. models.config is the truth: where a crash kept its last
+    change out of the history, the result still ends with `live`.
     """
     stack: list[int] = []
     for event in events:
         if event.get("label") == "stable":
             stack = _move(stack, event["version"])
+        elif event["event"] == "withdraw":
+            stack = [version for version in stack if version != event["version"]]
     return stack if live is None else _move(stack, live)
+
+
+def rollback_target(
+    events: Sequence[Event], live: int | None, present: Collection[int]
+) -> int | None:
+    """The latest version that was stable before `live` and is still there."""
+    if live is None:
+        return None
+    earlier = stable_versions(events, live)[:-1]
+    return next((version for version in reversed(earlier) if version in present), None)
+
+
+def withdrawn(events: Sequence[Event]) -> set[int]:
+    """The versions that were taken out of service for good."""
+    return {event["version"] for event in events if event["event"] == "withdraw"}
+
+
+def published(events: Sequence[Event]) -> set[int]:
+    """The versions whose publishing is on record."""
+    return {event["version"] for event in events if event["event"] == "publish"}
 
 
 def _move(stack: list[int], version: int) -> list[int]:

@@ -1,9 +1,13 @@
 """Whole directories that appear and disappear in one step."""
 
+import fcntl
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from serving import manifest
 from serving.catalog import sync_directory
 
 # No server looks at a directory whose name is no integer, so neither half-copied nor half-deleted
@@ -29,8 +33,11 @@ def copy(source: Path, staged: Path) -> None:
     sync_directory(staged)
 
 
-def install(staged: Path, final: Path) -> None:
-    """Give a finished copy its final name."""
+def install(source: Path, final: Path) -> None:
+    """Copy a SavedModel beside its final place and rename it there. Raises StoreError."""
+    staged = final.with_name(STAGE + final.name)
+    copy(source, staged)
+    manifest.verify(staged)  # of the copy: the source may have changed under our hands
     staged.rename(final)
     sync_directory(final.parent)
 
@@ -49,6 +56,14 @@ def sweep(directory: Path) -> list[str]:
     for path in litter:
         shutil.rmtree(path)
     return [path.name for path in litter]
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold a store against other processes; the kernel frees it when its holder dies."""
+    with (root / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _copy_file(source: Path, target: Path) -> None:

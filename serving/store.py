@@ -10,25 +10,23 @@ Every change happens under one lock and ends in one rename, so two publishers ta
 process killed at any instant leaves the store as it was before or as it should be after.
 """
 
-import fcntl
+import json
 import logging
-import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
-from serving import catalog, history, manifest, staging
+from serving import catalog, history, manifest, names, staging
 from serving.errors import StoreError
 
 STABLE = "stable"
 CANARY = "canary"
+CARD = "assets.extra/card.json"
 
 log = logging.getLogger(__name__)
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class Store:
@@ -60,7 +58,7 @@ class Store:
         if not self.root.is_dir():
             return []
         models = (entry.name for entry in self.root.iterdir() if entry.is_dir())
-        return sorted(name for name in models if _NAME.fullmatch(name) and self.versions(name))
+        return sorted(name for name in models if names.is_model(name) and self.versions(name))
 
     def versions(self, name: str) -> list[int]:
         """Versions present, oldest first; none of an unknown model."""
@@ -93,6 +91,14 @@ class Store:
         """Every publish, rollback, label and deletion, oldest first."""
         return history.read(self._history(name))
 
+    def card(self, name: str, version: int) -> dict[str, Any]:
+        """Where a version comes from, as its exporter wrote it; empty without a readable card."""
+        try:
+            card: Any = json.loads((self.path(name, version) / CARD).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return card if isinstance(card, dict) else {}
+
     def verify(self, name: str, version: int) -> None:
         """Compare a version's files with its manifest. Raises StoreError when they differ."""
         manifest.verify(self.path(name, version))
@@ -109,7 +115,7 @@ class Store:
         source = Path(saved_model)
         model = self._model(name)
         if label is not None:
-            _check_label(label)
+            names.check_label(label)
         manifest.verify(source)
         self.create()
         with self._lock():
@@ -117,13 +123,16 @@ class Store:
             model.chmod(0o755)
             for litter in staging.sweep(model):
                 log.warning("swept %s, left by a publish that was killed", model / litter)
-            version = self._next_version(name)
-            self._install(source, model / str(version))
-            if label is not None:
-                self._assign(name, self.labels(name) | {label: version})
-            history.append(self._history(name), "publish", version=version, label=label)
-            self._retire(name, self.keep)
+            version = max(int(time.time()), self._last(name) + 1)
+            staging.install(source, model / str(version))
+            self._announce(name, version, label)
         return version
+
+    def complete(self, name: str, version: int, label: str | None = STABLE) -> None:
+        """End a publish that was killed before it was on record; else change nothing."""
+        with self._lock():
+            if version not in history.published(self.history(name)):
+                self._announce(name, version, label)
 
     def rollback(self, name: str) -> int:
         """Label the version that was stable before this one stable again, and return it.
@@ -142,9 +151,43 @@ class Store:
             history.append(self._history(name), "rollback", version=target, label=STABLE)
         return target
 
+    def withdraw(self, name: str, version: int, reason: str) -> int | None:
+        """Take a version out of service for good, and return the one that is stable then, if any.
+
+        Where it was stable, the version that was stable before it is so again. Its files stay until
+        retention takes them. Withdrawing it again changes nothing.
+        """
+        with self._lock():
+            labels, events = self.labels(name), self.history(name)
+            kept = {label: held for label, held in labels.items() if held != version}
+            if labels.get(STABLE) == version and (before := self._rollback_target(name, version)):
+                kept[STABLE] = before
+            if version not in history.withdrawn(
+                events
+            ):  # first: no later rollback may return to it
+                history.append(self._history(name), "withdraw", version=version, reason=reason)
+            if kept != labels:
+                self._assign(name, kept)
+        return kept.get(STABLE)
+
+    def promote(self, name: str) -> int:
+        """Make the canary stable and return its version. Raises StoreError when there is none."""
+        with self._lock():
+            labels = self.labels(name)
+            if CANARY not in labels:
+                raise StoreError(
+                    f"{name} has no canary to promote. Labels: {', '.join(labels) or 'none'}. "
+                    "A job with publish.canary = true publishes one"
+                )
+            version = labels.pop(CANARY)
+            self.verify(name, version)
+            self._assign(name, labels | {STABLE: version})
+            history.append(self._history(name), "promote", version=version, label=STABLE)
+        return version
+
     def set_label(self, name: str, label: str, version: int) -> None:
         """Move a label to a version, which is served from then on. Raises StoreError."""
-        _check_label(label)
+        names.check_label(label)
         with self._lock():
             self.verify(name, version)
             self._assign(name, self.labels(name) | {label: version})
@@ -166,11 +209,11 @@ class Store:
         with self._lock():
             return self._retire(name, self.keep if keep is None else keep)
 
-    def _install(self, source: Path, final: Path) -> None:
-        staged = final.with_name(staging.STAGE + final.name)
-        staging.copy(source, staged)
-        manifest.verify(staged)  # of the copy: the source may have changed under our hands
-        staging.install(staged, final)
+    def _announce(self, name: str, version: int, label: str | None) -> None:
+        if label is not None:
+            self._assign(name, self.labels(name) | {label: version})
+        history.append(self._history(name), "publish", version=version, label=label)
+        self._retire(name, self.keep)
 
     def _assign(self, name: str, labels: Mapping[str, int]) -> None:
         config = catalog.read(self.root)
@@ -180,16 +223,11 @@ class Store:
         catalog.write(self.root, config)
 
     def _rollback_target(self, name: str, live: int | None) -> int | None:
-        """The latest version that was stable before `live` and is still there."""
-        if live is None:
-            return None
-        present = set(self.versions(name))
-        earlier = history.stable_versions(self.history(name), live)[:-1]
-        return next((version for version in reversed(earlier) if version in present), None)
+        return history.rollback_target(self.history(name), live, self.versions(name))
 
-    def _next_version(self, name: str) -> int:
+    def _last(self, name: str) -> int:
         past = [event.get("version", 0) for event in self.history(name)]  # deleted ones count too
-        return max(int(time.time()), max([*past, *self.versions(name)], default=0) + 1)
+        return max([*past, *self.versions(name)], default=0)
 
     def _retire(self, name: str, keep: int) -> list[int]:
         needed = set(self.versions(name)[-max(keep, 1) :]) | set(self.served(name))
@@ -200,29 +238,13 @@ class Store:
         return retired
 
     def _model(self, name: str) -> Path:
-        if not _NAME.fullmatch(name) or name.startswith(catalog.CONFIG):
-            raise StoreError(
-                f"{name!r} is no model name: up to 128 letters, digits, '_', '-' and '.', "
-                f"the first a letter or digit, and not {catalog.CONFIG}"
-            )
+        names.check_model(name)
         return self.root / name
 
     def _history(self, name: str) -> Path:
         return self._model(name) / "history.jsonl"
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Hold the store against other processes; the kernel frees it when its holder dies."""
+    def _lock(self) -> AbstractContextManager[None]:
         if not self.root.is_dir():
             raise StoreError(f"there is no store at {self.root}. Publish a model to create one.")
-        with (self.root / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-
-def _check_label(label: str) -> None:
-    if not _LABEL.fullmatch(label):
-        raise StoreError(
-            f"{label!r} is no label: up to 64 letters, digits, '_', '-' and '.', "
-            "the first a letter or digit"
-        )
+        return staging.locked(self.root)

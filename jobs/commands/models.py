@@ -69,6 +69,22 @@ def rollback(name: Name, store: options.StoreDir = DEFAULT, json: options.Json =
         console.stdout.print(f"{name}: version {version} is live")
 
 
+@app.command("promote")
+def promote(name: Name, store: options.StoreDir = DEFAULT, json: options.Json = False) -> None:
+    """Make the canary the live version; the one before stays loaded, for a rollback."""
+    from serving.errors import StoreError
+    from serving.store import Store
+
+    try:
+        version = Store(store).promote(name)
+    except StoreError as problem:
+        raise CommandError(str(problem)) from None
+    if json:
+        console.print_json({"name": name, "live": version})
+    else:
+        console.stdout.print(f"{name}: version {version} is live")
+
+
 @app.command("import")
 def import_(
     source: Source,
