@@ -15,6 +15,7 @@ from jobs.commands import (
     predict,
     preview,
     run,
+    schedule,
     serve,
     tune,
     zoo,
@@ -39,6 +40,7 @@ app.command("demo")(demo.demo)
 data.app.command("preview")(preview.preview)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(config.app, name="config")
 

@@ -1,0 +1,353 @@
+"""A schedule with a one-second trigger, real child processes, real hooks, real signals."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+from apscheduler.triggers.date import DateTrigger
+from typer.testing import CliRunner
+
+from jobs.attempts import Attempts, Patience
+from jobs.commands.schedule import app
+from jobs.cron import WallClock, every
+from jobs.exits import CommandError
+from jobs.notice import Listeners, Notifier
+from jobs.schedule import Planned, Schedule
+from jobs.timetable import Timetable, read
+
+DEADLINE = 60.0
+
+# Stands in for `convoy run`: says its run, appends what it did to a file, ends as it was told.
+STAND_IN = """
+import json, os, signal, sys, time
+journal, seconds, codes, *arguments = sys.argv[1:]
+def write(event):
+    with open(journal, "a") as file:
+        file.write(json.dumps([event, time.time(), arguments]) + "\\n")
+def stop(number, frame):
+    write("stopped")
+    sys.exit(75)
+signal.signal(signal.SIGTERM, stop)
+write("started")
+print("run", arguments[-1] if arguments else "runs/new", file=sys.stderr, flush=True)
+time.sleep(float(seconds))
+write("ended")
+past = sum('"started"' in line for line in open(journal))
+codes = json.loads(codes)
+code = codes[min(past, len(codes)) - 1]
+if code < 0:
+    os.kill(os.getpid(), -code)
+if code == 0:
+    print(json.dumps({"status": "published", "version": 7, "metrics": {"accuracy": 0.5}}))
+print("convoy: the last word", file=sys.stderr)
+sys.exit(code)
+"""
+
+
+# Goes on after a first SIGTERM, as a run does until its step is done, and dies of a second one.
+DEAF = """
+import signal, sys, time
+def hear(number, frame):
+    signal.signal(number, signal.SIG_DFL)
+    print("heard", file=sys.stderr, flush=True)
+signal.signal(signal.SIGTERM, hear)
+print("run runs/deaf", file=sys.stderr, flush=True)
+for _ in range(600):
+    time.sleep(0.1)
+"""
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait for a condition to hold, and give its value."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {DEADLINE} s")
+
+
+def once(last: datetime | None) -> DateTrigger:
+    """Due now, and never again."""
+    return DateTrigger(datetime.now(UTC))
+
+
+class Place:
+    """A directory with a journal of what the stand-ins did, and a schedule for them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.state = path / "schedule.json"
+        self.journal = path / "journal"
+        self.heard: list[str] = []
+
+    def events(self, kind: str) -> list[Any]:
+        lines = self.journal.read_text().splitlines() if self.journal.exists() else []
+        found = [json.loads(line) for line in lines if line.endswith("]")]
+        return [event for event in found if event[0] == kind]
+
+    def entry(self, name: str = "job") -> dict[str, Any]:
+        entry: dict[str, Any] = (
+            read(self.state)["jobs"].get(name, {}) if self.state.exists() else {}
+        )
+        return entry
+
+    def planned(
+        self, seconds: float = 0.0, codes: list[int] | None = None, trigger: Any = None
+    ) -> Planned:
+        told = [str(self.journal), str(seconds), json.dumps(codes or [0])]
+
+        def command(resume: str | None) -> list[str]:
+            return [sys.executable, "-c", STAND_IN, *told, *([resume] if resume else [])]
+
+        return Planned("job", command, trigger or (lambda last: every(1.0, last=last)))
+
+    @contextmanager
+    def running(
+        self,
+        *planned: Planned,
+        listeners: Listeners | None = None,
+        grace: float = 3600.0,
+    ) -> Iterator["SimpleQueue[int | None]"]:
+        """A schedule in a thread; it is stopped when the block ends."""
+        signals: SimpleQueue[int | None] = SimpleQueue()
+        attempts = Attempts(Patience(2, 0.0), self.heard.append)
+        notifier = Notifier(listeners or Listeners(), Patience(2, 0.01))
+        with Timetable(self.state) as timetable:
+            schedule = Schedule(planned, timetable, attempts, notifier, grace)
+            thread = threading.Thread(target=schedule.run, args=[signals])
+            thread.start()
+            try:
+                yield signals
+            finally:
+                signals.put(signal.SIGTERM)
+                thread.join(DEADLINE)
+                assert not thread.is_alive()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_it_runs_again_and_again_and_says_when_and_how(place: Place):
+    with place.running(place.planned()):
+        until(lambda: len(place.events("ended")) >= 2)
+        entry = until(lambda: place.entry() if place.entry().get("last") else None)
+    assert entry["last"]["outcome"] == "published"
+    assert (entry["last"]["version"], entry["last"]["run"]) == (7, "runs/new")
+    assert entry["last"]["message"] == "convoy: the last word"
+    assert datetime.fromisoformat(entry["next"]) >= datetime.fromisoformat(entry["last"]["started"])
+    assert "run runs/new" in place.heard
+
+
+def test_a_run_longer_than_the_interval_is_not_overlapped(place: Place):
+    with place.running(place.planned(seconds=1.5)):
+        until(lambda: len(place.events("ended")) >= 2)
+    starts, ends = place.events("started"), place.events("ended") + place.events("stopped")
+    ends.sort(key=lambda event: event[1])
+    assert all(end[1] <= start[1] for end, start in zip(ends, starts[1:], strict=False))
+    assert place.entry()["skipped"]
+
+
+def test_two_jobs_take_turns(place: Place):
+    first = place.planned(seconds=0.4)
+    second = Planned("other", first.command, first.trigger)
+    with place.running(first, second):
+        until(lambda: place.entry("job").get("last") and place.entry("other").get("last"))
+    marks = sorted(place.events("started") + place.events("ended") + place.events("stopped"),
+                   key=lambda event: event[1])  # fmt: skip
+    kinds = [mark[0] for mark in marks]
+    assert all(kind == "started" for kind in kinds[::2])
+    assert all(kind != "started" for kind in kinds[1::2])
+
+
+def test_stopping_is_passed_on_and_waited_for_and_the_next_start_resumes(place: Place):
+    with place.running(place.planned(seconds=60)):
+        until(lambda: place.entry().get("resume"))
+    assert len(place.events("stopped")) == 1
+    assert len(place.events("started")) == 1  # an interruption that was asked for is not retried
+    entry = place.entry()
+    assert (entry["resume"], entry["running"]) == ("runs/new", None)
+    assert (entry["last"]["outcome"], entry["last"]["failed"]) == ("interrupted", False)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    with place.running(place.planned(trigger=lambda last: every(86400, last=tomorrow))):
+        until(lambda: place.entry().get("resume") is None)
+    assert place.events("started")[-1][2] == ["runs/new"]
+    assert place.entry()["last"]["outcome"] == "published"
+
+
+@pytest.mark.parametrize(
+    ("codes", "outcome", "failed", "attempts"),
+    [
+        ([75, 0], "published", False, 2),
+        ([-9, 75, 0], "published", False, 3),
+        ([75, 75, 75, 0], "interrupted", True, 3),  # two retries, and no more
+        ([-9, -9, -9, 0], "killed", True, 3),
+        ([3], "not_blessed", False, 1),
+        ([4], "data_refused", True, 1),
+        ([2], "refused", True, 1),
+        ([1], "failed", True, 1),
+        ([99], "failed", True, 1),
+    ],
+)
+def test_exit_codes_are_acted_on(place: Place, codes, outcome, failed, attempts):
+    with place.running(place.planned(codes=codes, trigger=once)):
+        last = until(lambda: place.entry().get("last"))
+    assert (last["outcome"], last["failed"], last["attempts"]) == (outcome, failed, attempts)
+    assert last["code"] == codes[attempts - 1]
+    resumed = [event[2] for event in place.events("started")[1:]]
+    assert resumed == [["runs/new"]] * (attempts - 1)
+    unfinished = last["code"] < 0 or last["code"] == 75
+    assert place.entry()["resume"] == ("runs/new" if unfinished else None)
+
+
+def test_a_second_signal_is_passed_on_too(place: Place):
+    job = Planned("job", lambda resume: [sys.executable, "-c", DEAF], once)
+    with place.running(job) as signals:
+        until(lambda: place.entry().get("resume"))
+        signals.put(signal.SIGTERM)
+        until(lambda: "heard" in place.heard)
+    assert place.entry()["last"]["code"] == -signal.SIGTERM
+    assert place.entry()["last"]["failed"] is False
+
+
+def test_a_child_that_cannot_be_started_is_a_failure_and_not_the_end(place: Place):
+    with place.running(Planned("job", lambda resume: ["/nonexistent"], once)):
+        last = until(lambda: place.entry().get("last"))
+    assert (last["outcome"], last["failed"]) == ("failed", True)
+    assert "/nonexistent" in last["message"]
+
+
+def started(place: Place, seconds_ago: float) -> None:
+    """Leave the state of a scheduler that is gone."""
+    moment = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    place.state.write_text(json.dumps({"jobs": {"job": {"started": moment.isoformat()}}}))
+
+
+@pytest.mark.parametrize(("grace", "runs"), [(3600.0, 1), (5.0, 0)])
+def test_runs_missed_while_no_scheduler_was_there_are_made_up_for_once(
+    place: Place, grace: float, runs: int
+):
+    now = datetime.now(UTC)
+    ten_minutes_ago = now - timedelta(minutes=10)
+    clock = WallClock(f"{ten_minutes_ago.minute} * * * *", UTC)
+    started(place, seconds_ago=5 * 3600)
+    with place.running(place.planned(trigger=lambda last: clock), grace=grace):
+        until(lambda: place.entry().get("next"))
+        if runs:
+            until(lambda: place.entry().get("last"))
+        due = until(lambda: _later(place.entry()["next"], now))
+    assert len(place.events("started")) == runs
+    assert due == clock.get_next_fire_time(None, now).replace(microsecond=0)
+
+
+def _later(text: str, now: datetime) -> datetime | None:
+    moment = datetime.fromisoformat(text)
+    return moment if moment > now + timedelta(minutes=1) else None
+
+
+def test_a_job_that_is_never_due_is_refused(place: Place, tmp_path: Path):
+    attempts = Attempts(Patience(), place.heard.append)
+    never = place.planned(trigger=lambda last: WallClock("0 0 31 2 *", UTC))
+    with Timetable(place.state) as timetable:
+        schedule = Schedule([never], timetable, attempts, Notifier(Listeners()))
+        with pytest.raises(ValueError, match=r"0 0 31 2 \* .* is never due"):
+            schedule.run(SimpleQueue())
+
+
+def test_one_scheduler_holds_the_state(place: Place):
+    with Timetable(place.state) as timetable:
+        timetable.update("job", next="soon")
+        with pytest.raises(CommandError, match="another scheduler holds"):
+            Timetable(place.state)
+        assert read(place.state)["alive"] is True
+    assert read(place.state)["alive"] is False
+    Timetable(place.state).close()
+
+
+def test_a_state_that_is_none_is_named(place: Place):
+    for text in ("{", "[]", '{"jobs": 3}'):
+        place.state.write_text(text)
+        with pytest.raises(CommandError, match=r"schedule\.json is no schedule's state"):
+            Timetable(place.state)
+
+
+COMMAND = [sys.executable, "-m", "jobs", "schedule"]
+
+
+def test_the_command_refuses_what_could_never_run(
+    tmp_path: Path, workplace, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "same.toml").write_text((tmp_path / "job.toml").read_text())
+    for arguments, message in [
+        (["status"], "no schedule has been started here"),
+        (["job.toml"], "expected either --cron"),
+        (["job.toml", "--cron", "0 3 * * *", "--every", "60"], "expected either --cron"),
+        (["job.toml", "--cron", "0 3 * * *", "--timezone", "Mars"], "'Mars' is no time zone"),
+        (["none.toml", "--every", "60"], "no job file none.toml"),
+        (["job.toml", "same.toml", "--every", "60"], "two job files have the name tiny"),
+        (["job.toml", "--every", "60", "--set", "train.epochs=none"], "train.epochs"),
+        (["job.toml", "--cron", "0 0 31 2 *"], "is never due"),
+        (["job.toml", "--every", "60", "--webhook", "slack"], "http or https"),
+    ]:
+        result = CliRunner().invoke(app, arguments, catch_exceptions=True)
+        assert isinstance(result.exception, CommandError), (arguments, result.output)
+        assert message in str(result.exception)
+
+
+@pytest.mark.slow
+def test_a_real_run_is_stopped_by_sigterm_and_resumed_by_the_next_schedule(workplace):
+    place = workplace.path
+    hook = f"sh -c 'cat >> {place}/told; echo >> {place}/told'"
+    job = ["job.toml", "--set", "train.epochs=30", "--on-outcome", hook]
+    code, lines = _stop_when(place, [*job, "--every", "1"], lambda line: "epoch 2/30" in line)
+    assert code == 0, lines
+    status = workplace.result("schedule", "status")
+    assert status["alive"] is False
+    run = status["jobs"]["tiny"]["resume"]
+    assert (place / run / "state.json").is_file()
+
+    half_a_day_on = (datetime.now(UTC).hour + 12) % 24
+    cron = ["--cron", f"0 {half_a_day_on} * * *", "--timezone", "UTC"]
+    code, lines = _stop_when(place, [*job, *cron], lambda line: "tiny: published" in line)
+    assert code == 0, lines
+    (interrupted, published) = map(json.loads, (place / "told").read_text().splitlines())
+    assert (interrupted["outcome"], interrupted["code"], interrupted["run"]) == (
+        "interrupted", 75, run,
+    )  # fmt: skip
+    assert (published["outcome"], published["run"], published["failed"]) == (
+        "published",
+        run,
+        False,
+    )
+    (model,) = workplace.result("models", "list")
+    assert model["versions"] == [published["version"]]
+    assert workplace.result("schedule", "status")["jobs"]["tiny"]["resume"] is None
+    assert "published" in workplace("schedule", "status").stdout
+
+
+def _stop_when(
+    place: Path, arguments: list[str], condition: Callable[[str], bool]
+) -> tuple[int, list[str]]:
+    """Start a schedule, SIGTERM it when a line on its stderr says so, and wait for its end."""
+    lines: list[str] = []
+    with subprocess.Popen(
+        [*COMMAND, *arguments], cwd=place, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stderr or ():
+            lines.append(line)
+            if condition(line):
+                process.send_signal(signal.SIGTERM)
+        return process.wait(DEADLINE), lines
