@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from jobs.config import Job
+from jobs.fingerprint import fingerprint
 from jobs.rundir import RunDir
 from pipeline.dataset import DataInfo
 from serving.store import Store
@@ -19,6 +20,7 @@ def make_card(job: Job, run: RunDir, info: DataInfo) -> dict[str, Any]:
     return {
         "name": job.name,
         "run": run.path.name,
+        "fingerprint": fingerprint(job, info.digest),
         "config": job.model_dump(mode="json", by_alias=True, exclude_none=True),
         "data": asdict(info),
         "seeds": {"data": job.data.seed, "train": job.train.seed},

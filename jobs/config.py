@@ -3,7 +3,7 @@
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from jobs.exits import ConfigError
 from pipeline.config import DataConfig
 from trainer.config import ModelConfig, TrainConfig
+from trainer.evaluate_config import EvaluateConfig
 from tuning.config import TuneConfig
 
 
@@ -32,6 +33,47 @@ class BlessConfig(BaseModel):
         description="Lowest recall of any class on the test split; catches a class that is given "
         "up",
     )
+    max_calibration_error: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Highest expected calibration error on the test split, for applications that "
+        "act on probabilities; unset allows any",
+    )
+    max_latency_ms: float | None = Field(
+        None,
+        gt=0,
+        description="Milliseconds that one image may take at the median, measured by gRPC against "
+        "the embedded server on this machine's CPU; unset measures nothing",
+    )
+    max_size_mb: float | None = Field(
+        None, gt=0, description="Megabytes that the SavedModel may have; unset allows any"
+    )
+    compare: bool = Field(
+        True,
+        description="Also hold the model against the one that is live now, on the same test split; "
+        "false publishes one that shall not be compared, such as one for another kind of input",
+    )
+    significance: float = Field(
+        0.05,
+        gt=0,
+        lt=0.5,
+        description="A loss against the live model is significant below this p-value of McNemar's "
+        "exact test; 0.05 refuses at most one of twenty equally good models",
+    )
+    max_class_fall: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Recall that any class may lose against the live model; 0.1 is one of ten "
+        "examples, so raise it where classes have fewer in the test split",
+    )
+    max_lost_classes: int = Field(
+        0,
+        ge=0,
+        description="Classes of the live model that the new one may lack; 0, because a directory "
+        "that went missing looks like a class that was given up",
+    )
 
 
 class PublishConfig(BaseModel):
@@ -44,6 +86,35 @@ class PublishConfig(BaseModel):
     )
     keep: int = Field(
         5, ge=2, description="Versions kept; 2 at least, or there is nothing to roll back to"
+    )
+    canary: bool = Field(
+        False,
+        description='Publish under the label "canary", beside the live version, until "convoy '
+        'models promote" makes it live',
+    )
+    probe: tuple[Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")], ...] = Field(
+        (),
+        description='gRPC addresses of servers, such as "host:8500", that must serve the new '
+        "version and answer like the trained network; else it is withdrawn",
+    )
+    probe_seconds: float = Field(
+        300,
+        gt=0,
+        description="Seconds until every probed server must do so; 300 suffices for polling a "
+        "store and loading a large model",
+    )
+
+
+class RunsConfig(BaseModel):
+    """What is kept of past runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep: int = Field(
+        20,
+        ge=1,
+        description="Newest runs of the name that are kept whole; older ones keep their records "
+        "and report, and lose checkpoints, logs and models, so that a disk lasts for years",
     )
 
 
@@ -60,8 +131,10 @@ class Job(BaseModel):
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     tune: TuneConfig | None = Field(None, description="Optional: a search for better settings")
+    evaluate: EvaluateConfig = EvaluateConfig()
     bless: BlessConfig = BlessConfig()
     publish: PublishConfig = PublishConfig()
+    runs: RunsConfig = RunsConfig()
 
     def to_toml(self) -> str:
         """Give the fully resolved job file."""

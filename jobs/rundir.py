@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 STATE = "state.json"
 CONFIG = "config.toml"
+OUTCOME = "outcome.json"  # written last: a run that has one is finished
+FINAL = ("published", "rolled_back", "trained")  # a model that was not blessed is judged again
 
 
 class RunDir:
@@ -35,7 +37,7 @@ class RunDir:
         path.mkdir(parents=True)
         run = cls(path)
         run.write(CONFIG, config_toml)
-        run.write_json(STATE, {"stages": {}})
+        run.write_json(STATE, {"stages": {}, "running": None, "digest": None})
         return run
 
     @classmethod
@@ -84,6 +86,21 @@ class RunDir:
         """Tell whether a stage ended, in this process or an earlier one."""
         return stage in self.read_json(STATE)["stages"]
 
+    @property
+    def digest(self) -> str | None:
+        """The digest of the data that the run began with; None before they were prepared."""
+        digest: str | None = self.read_json(STATE).get("digest")
+        return digest
+
+    def record_digest(self, digest: str) -> None:
+        """Remember which data the run began with."""
+        self.write_json(STATE, {**self.read_json(STATE), "digest": digest})
+
+    def is_final(self) -> bool:
+        """Tell whether the run has come to an end that a rerun cannot change."""
+        path = self.path / OUTCOME
+        return path.is_file() and self.read_json(OUTCOME)["status"] in FINAL
+
     def seconds(self) -> dict[str, float]:
         """Give the seconds that each finished stage took when it last ran."""
         stages = self.read_json(STATE)["stages"]
@@ -103,10 +120,14 @@ class RunDir:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a block and record the stage as done when it ends without an exception."""
+        """Time a block and record the stage as done when it ends without an exception.
+
+        While the block runs, and after it failed, `running` in the state names the stage.
+        """
+        self.write_json(STATE, {**self.read_json(STATE), "running": name})
         started = time.perf_counter()
         yield
-        state = self.read_json(STATE)
+        state = self.read_json(STATE) | {"running": None}
         seconds = round(time.perf_counter() - started, 3)
         state["stages"][name] = {"seconds": seconds, "ended": datetime.now(UTC).isoformat()}
         self.write_json(STATE, state)

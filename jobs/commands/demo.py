@@ -18,7 +18,8 @@ def demo(
     from jobs.config import load
 
     run(config, set_, runs=runs)
-    from jobs.demo import embedded_server, write_samples
+    from jobs.demo import write_samples
+    from jobs.embedded import embedded_server
     from serving.client import Client
 
     job = load(config, set_)

@@ -10,10 +10,11 @@ from jobs.exits import CommandError
 
 if TYPE_CHECKING:
     from jobs.config import Job
-    from jobs.retrain import Outcome
+    from jobs.retrain import Ask, Outcome
     from jobs.rundir import RunDir
 
 Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run's directory.")]
+Force = Annotated[bool, typer.Option("--force", help="Train although nothing has changed.")]
 OptionalConfig = Annotated[Path | None, typer.Argument(metavar="CONFIG", help="Job file (TOML).")]
 
 
@@ -21,16 +22,22 @@ def run(
     config: OptionalConfig = None,
     set_: options.Overrides = None,
     resume: Resume = None,
+    force: Force = False,
     runs: options.Runs = Path("runs"),
     json: options.Json = False,
 ) -> None:
-    """Train, prove, export and publish a model.
+    """Train a model, prove it better than the live one, publish it and watch it being served.
 
-    Exit codes: 0 published, 2 wrong configuration, 3 not blessed, 4 data refused by the data
-    check, 75 interrupted (continue with --resume).
+    Does nothing when the data and settings are those of the newest version. A run that was killed
+    is continued. Exit codes: 0 published or unchanged, 1 failed or withdrawn again, 2 wrong
+    configuration, 3 not blessed, 4 data refused by the data check, 75 interrupted (continue with
+    --resume).
     """
-    outcome = _execute(config, set_, resume, runs, train_only=False)
+    outcome = _execute(_open(config, set_, resume), runs, train_only=False, force=force)
     _print(outcome, json)
+    if outcome.status == "rolled_back":
+        reasons = "; ".join(outcome.reasons)
+        raise CommandError(f"version {outcome.version} was withdrawn: {reasons}", exits.FAILED)
     if not outcome.blessed:
         raise CommandError("not blessed: " + "; ".join(outcome.reasons), exits.NOT_BLESSED)
 
@@ -43,46 +50,59 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Train and evaluate a model; publish nothing."""
-    _print(_execute(config, set_, resume, runs, train_only=True), json)
+    _print(_execute(_open(config, set_, resume), runs, train_only=True), json)
 
 
 def _execute(
-    config: Path | None,
-    overrides: list[str] | None,
-    resume: Path | None,
-    runs: Path,
-    train_only: bool,
+    opened: "tuple[Job, RunDir | None]", runs: Path, train_only: bool, force: bool = False
 ) -> "Outcome":
-    job, directory = _open(config, overrides, resume, runs)
     from jobs.lock import held
 
+    job, directory = opened
     if directory is not None:
         runs = directory.path.resolve().parent.parent
     with held(runs, job.name):  # before TensorFlow: who comes second is told at once
-        return _run(job, directory, runs, train_only)
+        from jobs import console
+
+        console.load_tensorflow()
+        from jobs.retrain import Ask
+
+        return _run(job, directory, runs, Ask(train_only, force))
 
 
-def _run(job: "Job", directory: "RunDir | None", runs: Path, train_only: bool) -> "Outcome":
+def _run(job: "Job", directory: "RunDir | None", runs: Path, ask: "Ask") -> "Outcome":
+    from jobs.runs import begin
+    from jobs.stages import DataChanged
+
+    if directory is not None:
+        return _carry_out(job, directory, ask)
+    run_dir, fresh = begin(runs, job, ask.force)
+    try:
+        return _carry_out(job, run_dir, ask, fresh)
+    except DataChanged:  # since the killed run that was to be continued
+        run_dir, fresh = begin(runs, job, force=True)
+        return _carry_out(job, run_dir, ask, fresh)
+
+
+def _carry_out(job: "Job", run_dir: "RunDir", ask: "Ask", fresh: bool = False) -> "Outcome":
     from jobs import console
-
-    console.load_tensorflow()
-    from jobs import retrain
     from jobs.progress import watch
-    from jobs.rundir import RunDir
+    from jobs.retrain import retrain
+    from jobs.stages import DataRefused
+    from serving.errors import ServingError
     from trainer.callbacks import Diverged, Interrupted
 
-    run_dir = directory or RunDir.create(runs, job.name, job.to_toml())
-    console.stderr.print(f"run {run_dir.path}", highlight=False)
+    console.stderr.print(f"run {run_dir.path}", highlight=False, soft_wrap=True)
     try:
         with watch(job.train.epochs) as hooks:
-            return retrain.retrain(job, run_dir, hooks, train_only)
+            return retrain(job, run_dir, hooks, ask)
     except exits.ConfigError:
-        if directory is None:
+        if fresh:
             run_dir.discard()
         raise
-    except retrain.DataRefused as problem:
+    except DataRefused as problem:
         raise CommandError(str(problem), exits.DATA_REFUSED) from None
-    except Diverged as problem:
+    except (Diverged, ServingError) as problem:
         raise CommandError(str(problem), exits.FAILED) from None
     except Interrupted:
         message = f"interrupted. Continue with: convoy run --resume {run_dir.path}"
@@ -90,7 +110,7 @@ def _run(job: "Job", directory: "RunDir | None", runs: Path, train_only: bool) -
 
 
 def _open(
-    config: Path | None, overrides: list[str] | None, resume: Path | None, runs: Path
+    config: Path | None, overrides: list[str] | None, resume: Path | None
 ) -> tuple["Job", "RunDir | None"]:
     from jobs.config import load
     from jobs.rundir import RunDir

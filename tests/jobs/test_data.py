@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.demo import embedded_server
+from jobs.embedded import embedded_server
 
 CLASSES = ("각막염", "녹내장", "정상")
 

@@ -7,7 +7,7 @@ from keras.src.applications import imagenet_utils
 from PIL import Image
 
 from jobs import imagenet
-from jobs.demo import embedded_server
+from jobs.embedded import embedded_server
 from serving.predictions import Prediction, Score
 
 

@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
 from jobs.commands.bench import bench_serving
-from jobs.demo import embedded_server
+from jobs.embedded import embedded_server
 from jobs.exits import FAILED, USAGE, CommandError
 from serving.exchange import Signature
 from serving.load import invent

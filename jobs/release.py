@@ -1,0 +1,170 @@
+"""The last stages of a run: from a scored network to a version in service, or out of it again."""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+
+import keras
+
+from jobs import golden, rehearsal
+from jobs.bless import Blessing, Export, Rule, changes, floors, incomparable
+from jobs.card import make_card
+from jobs.config import Job
+from jobs.fingerprint import fingerprint, version_of
+from jobs.live import NotComparable, ask_live
+from jobs.probe import Probe
+from jobs.rundir import RunDir
+from jobs.stages import stage
+from pipeline.dataset import DataInfo, Splits
+from serving.store import CANARY, STABLE, Store
+from trainer.callbacks import Hooks, Interrupted
+from trainer.evaluate import Evaluation, Predictions
+from trainer.export import export
+
+BLESSING = "blessing.json"
+PUBLISHED = "published.json"
+PROBE = "probe.json"
+GOLDEN = "golden.npz"
+VERDICTS = {True: "BLESSED", False: "NOT_BLESSED"}  # empty files, as TFX's Evaluator writes them
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Release:
+    """Each stage may be asked for again after an interruption; one run publishes one version."""
+
+    job: Job
+    run: RunDir
+    hooks: Hooks
+
+    @cached_property
+    def store(self) -> Store:
+        """The store that blessed models go to."""
+        return Store(self.job.publish.store, keep=self.job.publish.keep)
+
+    @property
+    def label(self) -> str:
+        """The label that a published version gets."""
+        return CANARY if self.job.publish.canary else STABLE
+
+    def version_there(self, info: DataInfo) -> int | None:
+        """Give the version that another run has made of the same data and settings, if any."""
+        version = version_of(self.store, self.job.name, fingerprint(self.job, info.digest))
+        return None if version is None or version == self.published() else version
+
+    def published(self) -> int | None:
+        """Give the version that this run has published, before an interruption or a resumption."""
+        if (self.run / PUBLISHED).exists():
+            version: int = self.run.read_json(PUBLISHED)["version"]
+            return version
+        name, own = self.job.name, self.run.path.name
+        versions = self.store.versions(name)
+        return next((v for v in versions if self.store.card(name, v).get("run") == own), None)
+
+    def bless(
+        self, model: keras.Model, data: Splits, predictions: Predictions, evaluation: Evaluation
+    ) -> Blessing:
+        """Hold the model against the job's floors and against the model that is live now."""
+        if self.published() is not None:  # its own version may be the live one
+            return Blessing.of_json(self.run.read_json(BLESSING))
+        with stage(self.run, self.hooks, "bless"):
+            rules = floors(evaluation, self._measure(model, data), self.job.bless)
+            live = None
+            if self.job.bless.compare:
+                live, more = self._compare(predictions, data)
+                rules += more
+            blessing = Blessing(rules, live)
+            self.run.write_json(BLESSING, blessing.to_json())
+            (self.run / VERDICTS[not blessing.blessed]).unlink(missing_ok=True)
+            self.run.write(VERDICTS[blessing.blessed], "")
+        return blessing
+
+    def roll_out(self, model: keras.Model, data: Splits) -> tuple[int, list[str]]:
+        """Export, verify, publish and probe; give the version, and why it was withdrawn if it was.
+
+        Raises VerifyFailed when the export does not answer like the network.
+        """
+        if self.published() is None:
+            self._export(model, data)
+            self._verify()
+        version = self._publish()
+        return version, self._probe(version)
+
+    def _measure(self, model: keras.Model, data: Splits) -> Export:
+        """Measure a trial export where the job limits it; the real one will hold the verdict."""
+        if self.job.bless.max_latency_ms is None and self.job.bless.max_size_mb is None:
+            return Export()
+        trial = export(model, data.info, data.prepare, self.run / "trial-export", {})
+        latency = None
+        if self.job.bless.max_latency_ms is not None:
+            place = self.run / "rehearsal"
+            latency = rehearsal.latency_ms(trial, golden.choose(model, data), place)
+        measured = Export(latency, rehearsal.size_mb(trial))
+        shutil.rmtree(trial)
+        return measured
+
+    def _compare(self, predictions: Predictions, data: Splits) -> tuple[int | None, list[Rule]]:
+        name = self.job.name
+        try:
+            live = ask_live(self.store, name, data)
+        except NotComparable as problem:
+            return self.store.live(name), [incomparable(str(problem))]
+        if live is None:
+            return None, []
+        return live.version, changes(predictions, data.info.class_names, live, self.job.bless)
+
+    def _export(self, model: keras.Model, data: Splits) -> None:
+        with stage(self.run, self.hooks, "export"):
+            card = make_card(self.job, self.run, data.info)
+            self.run.write_json("card.json", card)
+            golden.choose(model, data).save(self.run / GOLDEN)
+            staged = export(model, data.info, data.prepare, self.run / "partial-export", card)
+            shutil.rmtree(self.run / "export", ignore_errors=True)  # of an interrupted attempt
+            staged.rename(self.run / "export")
+
+    def _verify(self) -> None:
+        with stage(self.run, self.hooks, "verify"):
+            images = golden.load(self.run / GOLDEN)
+            gap = rehearsal.verify(self.run / "export", images, self.run / "rehearsal")
+        log.info("verified: a fresh server answers like the network, off by %.1g", gap)
+
+    def _publish(self) -> int:
+        name, label = self.job.name, self.label
+        with stage(self.run, self.hooks, "publish"):
+            version = self.published()
+            if version is None:
+                version = self.store.publish(name, self.run / "export", label)
+            else:
+                self.store.complete(name, version, label)
+            self.run.write_json(PUBLISHED, {"version": version, "label": label})
+        log.info("published: %s version %d, %s, in %s", name, version, label, self.store.root)
+        return version
+
+    def _probe(self, version: int) -> list[str]:
+        """Give why the version was withdrawn; nothing where servers took it, or none is named."""
+        if self.run.is_done("probe"):
+            faults: list[str] = self.run.read_json(PROBE)["faults"]
+            return faults
+        if not self.job.publish.probe:
+            return []
+        with stage(self.run, self.hooks, "probe"):
+            faults = self._ask_servers(version)
+            if faults:
+                before = self.store.withdraw(self.job.name, version, "; ".join(faults))
+                log.error("withdrew version %d; %s is live", version, before or "none")
+            self.run.write_json(PROBE, {"servers": self.job.publish.probe, "faults": faults})
+        return faults
+
+    def _ask_servers(self, version: int) -> list[str]:
+        name, publish = self.job.name, self.job.publish
+        for event in self.store.history(name):  # of an attempt that was killed half-way
+            if event["event"] == "withdraw" and event["version"] == version:
+                return [event["reason"]]
+        images = golden.load(self.run / GOLDEN)
+        probe = Probe(name, version, images, publish.probe_seconds, self._go_on)
+        return probe.ask(publish.probe)
+
+    def _go_on(self) -> None:
+        if self.hooks.stop_requested():
+            raise Interrupted

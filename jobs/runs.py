@@ -1,0 +1,50 @@
+"""The runs of one name: the one to go on with, and what is kept of old ones."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from jobs.config import Job
+from jobs.rundir import CONFIG, STATE, RunDir
+
+HEAVY = ("checkpoints", "fine_tune", "logs", "export", "rehearsal", "model.keras", "golden.npz")
+PARTS = (".*.partial", "partial-*", "trial-*")  # what a killed process was writing
+log = logging.getLogger(__name__)
+
+
+def begin(root: Path, job: Job, force: bool = False) -> tuple[RunDir, bool]:
+    """Give the newest run of a name where it can be continued, else a new one, and which it is.
+
+    It can when it has the job's settings and no final outcome: then it was killed, or its model was
+    not blessed, and what it has trained is still good. `force` always makes a new one.
+    """
+    newest = max(_all(root / job.name), default=None)
+    config = job.to_toml()
+    if newest is not None and not force:
+        run = RunDir(newest)
+        if not run.is_final() and (run / CONFIG).read_text(encoding="utf-8") == config:
+            return run, False
+    return RunDir.create(root, job.name, config), True
+
+
+def thin(current: RunDir, keep: int) -> None:
+    """Take checkpoints, logs and models from all but the newest `keep` runs of a name."""
+    for path in sorted(_all(current.path.parent))[:-keep]:
+        heavy = [path / name for name in HEAVY if (path / name).exists()]
+        litter = [found for pattern in PARTS for found in path.glob(pattern)]
+        if path == current.path or not heavy + litter:
+            continue
+        for found in heavy + litter:
+            _remove(found)
+        log.info("thinned %s: its records and report stay", path)
+
+
+def _all(directory: Path) -> list[Path]:
+    return [path.parent for path in directory.glob(f"*/{STATE}")]
+
+
+def _remove(path: Path) -> None:
+    try:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    except OSError as problem:  # housekeeping is no reason for a finished run to fail
+        log.warning("cannot remove %s: %s", path, problem)
