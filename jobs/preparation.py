@@ -12,8 +12,10 @@ from jobs.rundir import RunDir
 from pipeline.dataset import Splits
 from trainer import network, precision, transfer, zoo
 from trainer.callbacks import Hooks
+from trainer.evaluate import Evaluation, Predictions, predict, score
 from trainer.fit import FitResult
 from trainer.phases import fit_phases
+from trainer.slices import check_columns
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +54,17 @@ def load_data(job: Job) -> Splits:
     try:
         data = pipeline.load(job.data, job.train.batch_size, zoo.MODELS[job.model.name].scaling)
         network.check_fits(job.model, data.info)
+        check_columns(job.evaluate.slices, data.source.slices["test"].columns())
     except ValueError as problem:
         raise ConfigError(str(problem)) from None
     return data
+
+
+def evaluate(job: Job, data: Splits, model: keras.Model) -> tuple[Predictions, Evaluation]:
+    """Ask a network about the test split, and score its answers as the job says."""
+    metadata = data.source.slices["test"].metadata(job.evaluate.slices)
+    predictions = predict(model, data.test, metadata)
+    return predictions, score(predictions, data.info.class_names, job.train.top_k, job.evaluate)
 
 
 def check_model(job: Job) -> None:

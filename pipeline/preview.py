@@ -1,8 +1,9 @@
-"""A look at augmentation: training images as they are beside what a network is trained on."""
+"""A look at the data: examples as they are, and training images beside what is trained on."""
 
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from pipeline.dataset import Splits
@@ -36,6 +37,19 @@ def save_augmented(samples: Samples, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for number, pixels in enumerate(samples.augmented):
         _image(pixels).save(directory / f"augmented-{number:03}.png")
+
+
+def originals(data: Splits, split: str, rows: np.ndarray) -> list[np.ndarray]:
+    """Give images of a split, uint8 [H, W, C] at the network's size, by their places in its order.
+
+    They are read from the source: what a network takes is scaled, and no longer looks like them.
+    """
+    wanted = tf.constant(rows, tf.int64)
+    chosen = data.source.slices[split].read().enumerate()
+    chosen = chosen.filter(lambda row, example: tf.reduce_any(row == wanted))
+    decoded = chosen.map(lambda row, example: (row, data.prepare.decode(example["image"])))
+    found = dict(decoded.as_numpy_iterator())
+    return [found[row] for row in rows]
 
 
 def _sheet(pairs: list[list[Image.Image]], cell: tuple[int, int]) -> Image.Image:

@@ -1,53 +1,56 @@
 """The HTML of a page that needs no other file."""
 
 import base64
-import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from html import escape
+from importlib import resources
+from string import Template
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
-from trainer import figures
+from trainer import figures, thumbnails
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; color: #222 }
-img { max-width: 100%; height: auto }
-.scroll { overflow-x: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-.gallery { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0 }
-figure { margin: 0; width: 8rem; overflow-wrap: anywhere }
-figure img { width: 100%; image-rendering: pixelated }
-figcaption { font-size: .8rem; line-height: 1.3 }
-"""  # noqa: E501  # a rule of CSS is one line
-
-PAGE = """<!doctype html>
+PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
+<title>$title</title>
+<style>
+$style</style>
 </head>
 <body>
-<h1>{title}</h1>
-{body}
+$body
 </body>
 </html>
-"""
+""")
 
 
-def page(title: str, parts: Sequence[str]) -> str:
-    """Give a whole page."""
-    return PAGE.format(title=escape(title), style=STYLE, body="\n".join(parts))
+@dataclass(frozen=True)
+class Section:
+    """A part of a page: a heading, a sentence that says how to read it, and HTML."""
+
+    title: str
+    html: str
+    note: str = ""  # plain text
 
 
-def section(title: str, *contents: str) -> str:
-    """Give a heading and what stands under it."""
-    return "\n".join([f"<h2>{escape(title)}</h2>", *contents])
+@dataclass(frozen=True)
+class Shot:
+    """A picture of an example and what is said of it."""
+
+    image: np.ndarray  # uint8 [H, W, C]
+    caption: str
+    remark: str = ""
+
+
+def page(title: str, header: str, sections: Iterable[Section]) -> str:
+    """Give a whole page. `header` is HTML and brings the first heading."""
+    body = "\n".join([f"<header>{header}</header>", *map(_section, sections)])
+    return PAGE.substitute(title=escape(title), style=_style(), body=body)
 
 
 def paragraph(text: str) -> str:
@@ -55,55 +58,125 @@ def paragraph(text: str) -> str:
     return "<p>" + "<br>".join(escape(line) for line in text.splitlines()) + "</p>"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Give a table that scrolls inside itself where the page is narrower."""
-    lines = [_row("th", head), *(_row("td", row) for row in rows)]
-    return '<div class="scroll"><table>' + "\n".join(lines) + "</table></div>"
+def badge(text: str, kind: str = "") -> str:
+    """Give a word that stands out; `kind` is good, fair, bad or nothing."""
+    return f'<span class="badge {kind}">{escape(text)}</span>'
 
 
-def shaded(head: Sequence[str], counts: np.ndarray) -> str:
-    """Give a square table of counts, each cell as dark as its share of the row."""
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    rows = [
-        f"<tr><th>{escape(name)}</th>" + "".join(map(_shade, row, row_shares)) + "</tr>"
-        for name, row, row_shares in zip(head, counts, shares, strict=True)
-    ]
-    lines = [_row("th", ["true \\ predicted", *head]), *rows]
-    return '<div class="scroll"><table>' + "\n".join(lines) + "</table></div>"
+def facts(rows: Sequence[tuple[str, str]]) -> str:
+    """Give names and their values, one below the other."""
+    pairs = [f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows]
+    return '<dl class="facts">' + "\n".join(pairs) + "</dl>"
 
 
-def picture(figure: Figure, description: str) -> str:
-    """Give a figure as an image inside the page."""
-    return f'<img alt="{escape(description)}" src="{_data_uri(figures.png(figure))}">'
-
-
-def gallery(images: Iterable[np.ndarray], captions: Sequence[str]) -> str:
-    """Give images [H, W, C], each stretched to its own range of values, with a caption each."""
+def cards(rows: Sequence[tuple[str, str, str]]) -> str:
+    """Give large numbers as (name, number, remark)."""
     cells = [
-        f'<figure><img alt="{escape(caption)}" src="{_data_uri(_png(image))}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-        for image, caption in zip(images, captions, strict=True)
+        f"<div><dt>{escape(name)}</dt><dd>{escape(number)}<small>{escape(remark)}</small></dd></div>"
+        for name, number, remark in rows
+    ]
+    return '<dl class="cards">' + "\n".join(cells) + "</dl>"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Give a table of plain text that scrolls inside itself where the page is narrower."""
+    return rich_table(head, [[cell(text) for text in row] for row in rows])
+
+
+def rich_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Give a table of cells that `cell`, `bar`, `noted` and `whisker` made."""
+    heads = "".join(f"<th>{escape(text)}</th>" for text in head)
+    lines = "\n".join("<tr>" + "".join(row) + "</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table class="wide"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
+    )
+
+
+def cell(text: str) -> str:
+    """Give a cell of plain text."""
+    return f"<td>{escape(text)}</td>"
+
+
+def noted(text: str, remark: str = "") -> str:
+    """Give a cell with a remark in small type below its text."""
+    return f"<td>{escape(text)}<small>{escape(remark)}</small></td>"
+
+
+def marked(text: str, kind: str) -> str:
+    """Give a cell with a badge."""
+    return f"<td>{badge(text, kind)}</td>"
+
+
+def bar(text: str, share: float) -> str:
+    """Give a cell whose text is underlined as far as its share of 1."""
+    return f'<td class="bar number" style="--share:{share:.3f}">{escape(text)}</td>'
+
+
+def whisker(low: float, value: float, high: float) -> str:
+    """Give a cell that draws a value within its interval, all three 0..1 across the cell."""
+    style = f"--low:{low:.1%};--at:{value:.1%};--high:{high:.1%}"
+    return f'<td><div class="whisker" style="{style}"><i></i><b></b></div></td>'
+
+
+def charts(drawn: Sequence[tuple[Figure, str]]) -> str:
+    """Give figures with their descriptions, side by side where there is room."""
+    images = [
+        f'<img class="chart" alt="{escape(text)}" src="{data_uri(figures.svg(figure), "svg+xml")}">'
+        for figure, text in drawn
+    ]
+    return '<div class="charts">' + "\n".join(images) + "</div>"
+
+
+def gallery(shots: Iterable[Shot]) -> str:
+    """Give pictures with a caption each."""
+    cells = [
+        f"<figure>{picture(shot.image, f'{shot.caption} {shot.remark}'.strip())}"
+        f"<figcaption>{escape(shot.caption)}<small>{escape(shot.remark)}</small></figcaption>"
+        "</figure>"
+        for shot in shots
     ]
     return '<div class="gallery">' + "\n".join(cells) + "</div>"
 
 
-def _shade(count: int, share: float) -> str:
-    color = "#fff" if share > 0.5 else "#222"
-    style = f"background: rgba(8, 81, 156, {share:.2f}); color: {color}; text-align: center"
-    return f'<td style="{style}">{count or ""}</td>'
+def pairs(before: np.ndarray, after: np.ndarray) -> str:
+    """Give pictures uint8 [N, H, W, C] two by two."""
+    cells = [
+        f"<figure>{picture(one, f'training image {n}')}"
+        f"{picture(other, f'training image {n} as augmented')}</figure>"
+        for n, (one, other) in enumerate(zip(before, after, strict=True), start=1)
+    ]
+    return '<div class="gallery pairs">' + "\n".join(cells) + "</div>"
 
 
-def _png(image: np.ndarray) -> bytes:
-    values = image.astype(np.float64) - image.min()
-    pixels = (values * (255 / max(values.max(), 1e-9))).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
+def picture(image: np.ndarray, description: str) -> str:
+    """Give one picture uint8 [H, W, C]; coarse ones keep their pixels apart."""
+    content, kind = thumbnails.encode(image)
+    coarse = "coarse" if min(image.shape[:2]) < thumbnails.COARSE else ""
+    source = data_uri(content, kind)
+    return f'<img class="{coarse}" alt="{escape(description)}" src="{source}">'
 
 
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def folded(title: str, html: str) -> str:
+    """Give HTML that opens when its title is touched."""
+    return f"<details><summary>{escape(title)}</summary>{html}</details>"
 
 
-def _row(cell: str, texts: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{cell}>{escape(text)}</{cell}>" for text in texts) + "</tr>"
+def code(text: str) -> str:
+    """Give text as it stands, in a type of equal widths."""
+    return f"<pre>{escape(text)}</pre>"
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Give an image inside an address; `kind` is the second half of its media type."""
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode()
+
+
+def _section(section: Section) -> str:
+    note = f'<p class="quiet">{escape(section.note)}</p>' if section.note else ""
+    return f"<section><h2>{escape(section.title)}</h2>{note}{section.html}</section>"
+
+
+@cache
+def _style() -> str:
+    return (resources.files("trainer") / "page.css").read_text(encoding="utf-8")

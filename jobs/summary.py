@@ -1,0 +1,49 @@
+"""What a run's files say of it, gathered for its page."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from jobs.card import make_card
+from jobs.config import Job
+from jobs.rundir import CONFIG, RunDir
+from pipeline.dataset import DataInfo
+from trainer import input_report, precision
+from trainer.evaluate import Evaluation, Predictions
+from trainer.summary import RunSummary, TrainingFacts
+
+
+def summarize(
+    job: Job, run: RunDir, info: DataInfo, evaluation: Evaluation, predictions: Predictions
+) -> RunSummary:
+    """Gather what the page about a run tells of, as far as the run has come."""
+    return RunSummary(
+        name=job.name,
+        info=info,
+        evaluation=evaluation,
+        predictions=predictions,
+        rules=run.read_json("data.json")["rules"],
+        offenders=_offenders(run),
+        blessing=run.read_json("blessing.json")["rules"],
+        training=TrainingFacts(
+            precision="{}: {}".format(*precision.choose(job.train.precision)),
+            waiting=input_report.read(run.path),
+            seconds=run.seconds(),
+        ),
+        card=make_card(job, run, info),
+        config=(run / CONFIG).read_text(encoding="utf-8"),
+    )
+
+
+def judged(summary: RunSummary, status: str, version: int | None) -> RunSummary:
+    """Add how the run ended."""
+    return replace(summary, status=status, version=version)
+
+
+def _offenders(run: RunDir) -> list[tuple[str, np.ndarray]]:
+    """Give the pictures of what broke a rule of the data check."""
+    path = run / "data.npz"
+    if not path.exists():
+        return []
+    with np.load(path) as archive:
+        return list(zip(archive["keys"].tolist(), archive["images"], strict=True))

@@ -1,0 +1,48 @@
+"""How the training went: its curves, its speed and where its time went."""
+
+import statistics
+
+from pipeline.dataset import Splits
+from trainer import figures, page
+from trainer.history import History, best_epoch
+from trainer.page import Section
+from trainer.summary import TrainingFacts
+
+
+def curves(history: History) -> Section:
+    """Give loss and accuracy over epochs, and the learning rate where it was recorded."""
+    best = best_epoch(history)
+    kept = history[best - 1]
+    drawn = [
+        (
+            figures.learning_curve(history, metric, best),
+            f"{metric} over {len(history)} epochs: training {kept[metric]:.4f}, validation "
+            f"{kept[f'val_{metric}']:.4f} at epoch {best}, which was kept",
+        )
+        for metric in ("loss", "accuracy")
+    ]
+    if "learning_rate" in history[0]:
+        drawn.append((figures.rate_curve(history), "learning rate over epochs"))
+    note = (
+        f"{len(history)} epochs; the weights of epoch {best}, the lowest validation loss, are kept."
+    )
+    return Section("Learning curves", page.charts(drawn), note)
+
+
+def speed(history: History, data: Splits, told: TrainingFacts) -> Section:
+    """Give throughput, precision, the wait for input, and the seconds of each stage."""
+    examples = data.steps_per_epoch * data.batch_size
+    median = statistics.median(entry["seconds"] for entry in history)
+    rows = [("throughput", f"{examples / median:,.0f} examples/s, validation included")]
+    if told.precision:
+        rows.append(("precision", told.precision))
+    if shares := [entry["waiting_share"] for entry in told.waiting]:
+        rows.append(
+            (
+                "waiting for input",
+                f"{statistics.median(shares):.0%} of the steps' time; first epoch {shares[0]:.0%}",
+            )
+        )
+    rows.append(("batch", f"{data.batch_size} examples, {data.steps_per_epoch} steps per epoch"))
+    rows += [(f"{stage}, seconds", f"{seconds:,.1f}") for stage, seconds in told.seconds.items()]
+    return Section("Speed", page.facts(rows))
