@@ -85,7 +85,8 @@ def settings(options: argparse.Namespace) -> ServerSettings:
         loading=_loading(options),
         batching=_batching(options),
         metrics=_path(options.monitoring_config_file, read_metrics_path, ""),
-        log_rate=options.request_log_rate,
+        log_rate=_log_rate(options),
+        log_directory=options.request_log,
         drain_seconds=options.drain_seconds,
     )
 
@@ -97,7 +98,8 @@ def parser() -> argparse.ArgumentParser:
     _add_models(found.add_argument_group("what to serve"))
     _add_batching(found.add_argument_group("batching"))
     ours = found.add_argument_group("beyond tensorflow_model_server")
-    ours.add_argument("--request_log_rate", type=float, default=0.0, help="share to log, 0 to 1")
+    ours.add_argument("--request_log", type=Path, help="directory; else lines go to stderr")
+    ours.add_argument("--request_log_rate", type=float, help="share to log, 0 to 1")
     ours.add_argument("--drain_seconds", type=float, default=30.0, help="patience after SIGTERM")
     ignored = found.add_argument_group("accepted and ignored")
     for name in IGNORED:
@@ -176,6 +178,12 @@ def _batching(options: argparse.Namespace) -> Batching | None:
             raise ConfigError("--batching_parameters_file needs --enable_batching")
         return None
     return _path(options.batching_parameters_file, read_batching, Batching())
+
+
+def _log_rate(options: argparse.Namespace) -> float:
+    if options.request_log_rate is not None:
+        return float(options.request_log_rate)
+    return 1.0 if options.request_log else 0.0
 
 
 def _path(path: Path | None, read: Any, default: Any) -> Any:

@@ -1,17 +1,10 @@
-"""What a server tells about the requests it answered: metrics, and a log of samples."""
+"""What a server learns of each request it answered, and the metrics it makes of that."""
 
-import json
-import logging
-import random
-import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from serving import metrics
 from serving.tensors import Array
-
-log = logging.getLogger("serving.requests")
 
 
 class Observation(NamedTuple):
@@ -97,43 +90,3 @@ class ServerMetrics:
                 self.load_latency,
             )
         )
-
-
-class RequestLog:
-    """Writes one JSON line for a sample of the requests to the logger "serving.requests".
-
-    `rate`: the share of requests that is logged, 0 to 1. Inputs appear as type and shape, never as
-    pixels; outputs that are as small as a label or a few probabilities appear with their values.
-    """
-
-    MAX_VALUES = 16
-
-    def __init__(self, rate: float) -> None:
-        if not 0 <= rate <= 1:
-            raise ValueError(f"the rate of the request log must lie between 0 and 1, got {rate}")
-        self._rate = rate
-
-    def observe(self, seen: Observation) -> None:
-        if random.random() >= self._rate:
-            return
-        line = {
-            "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
-            "api": seen.api,
-            "entrypoint": seen.entrypoint,
-            "model": seen.model,
-            "version": seen.version,
-            "signature": seen.signature,
-            "status": seen.status,
-            "milliseconds": round(seen.seconds * 1e3, 3),
-            "inputs": {name: _outline(array) for name, array in seen.inputs.items()},
-            "outputs": {name: self._values(array) for name, array in seen.outputs.items()},
-        }
-        log.info("%s", json.dumps(line, default=lambda value: value.decode(errors="replace")))
-
-    def _values(self, array: Array) -> object:
-        return _outline(array) if array.size > self.MAX_VALUES else array.tolist()
-
-
-def _outline(array: Array) -> str:
-    kind = "string" if array.dtype.kind == "O" else str(array.dtype)
-    return f"{kind}[{','.join(map(str, array.shape))}]"

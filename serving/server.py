@@ -21,10 +21,11 @@ from tensorflow_serving.apis import (
 
 from serving.errors import ConfigError
 from serving.loader import Loader
-from serving.observation import RequestLog, ServerMetrics
+from serving.observation import ServerMetrics
 from serving.poller import Poller
 from serving.predictor import Predictor
 from serving.registry import Registry
+from serving.request_log import DailyFile, RequestLog
 from serving.rest import Rest
 from serving.service import ModelService, PredictionService
 from serving.settings import ServerSettings
@@ -56,9 +57,11 @@ class ModelServer:
         self.registry = Registry(
             Loader(settings, self.metrics), loading.retries, loading.lenient_labels
         )
+        self._log_file = DailyFile(settings.log_directory) if settings.log_directory else None
         observers = [self.metrics.observe]
         if settings.log_rate:
-            observers.append(RequestLog(settings.log_rate).observe)
+            write = self._log_file.write if self._log_file else None
+            observers.append(RequestLog(settings.log_rate, write).observe)
         self._predictor = Predictor(self.registry, settings.limits, observers)
         self._watch = ConfigWatch(settings, self.registry)
         self._poller = Poller(
@@ -104,6 +107,8 @@ class ModelServer:
             self._web.stop(GOODBYE_SECONDS)
         stopped.wait()
         self.registry.close()
+        if self._log_file:
+            self._log_file.close()
 
     def __enter__(self) -> Self:
         self.start()

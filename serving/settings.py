@@ -102,7 +102,8 @@ class ServerSettings:
     """Everything a server is told. Models come from a file that is polled, or are given.
 
     `store`: the directory that the file calls /models. `metrics`: the path of the Prometheus page,
-    empty for none. `log_rate`: the share of requests that is logged.
+    empty for none. `log_rate`: the share of requests that is logged, to `log_directory` or through
+    the process's own logging.
     """
 
     config: Path | None = None
@@ -114,6 +115,7 @@ class ServerSettings:
     batching: Batching | None = Batching()
     metrics: str = "/monitoring/prometheus/metrics"
     log_rate: float = 0.0
+    log_directory: Path | None = None
     drain_seconds: float = 30.0  # what requests under way get after SIGTERM
 
     def read_models(self) -> list[ModelSettings]:

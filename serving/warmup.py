@@ -1,13 +1,10 @@
 """The requests that a version answers before it is put in service."""
 
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2
-
+from serving import prediction_log
 from serving.errors import RequestError
 from serving.predictor import DEFAULT_SIGNATURE
 from serving.servable import Servable
@@ -23,17 +20,11 @@ def warm_up(servable: Servable, directory: Path) -> int:
     TensorFlow allocates and chooses kernels on a shape's first run. Raises RequestError when a
     request fails: a model that cannot answer its own example must not be served.
     """
-    logs = list(islice(_records(directory / RECORDS), MAX_RECORDS))
+    path = directory / RECORDS
+    logs = list(islice(prediction_log.records(path), MAX_RECORDS)) if path.is_file() else []
     for log in logs:
         _run(servable, log.predict_log.request)
     return len(logs)
-
-
-def _records(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        return
-    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-        yield prediction_log_pb2.PredictionLog.FromString(record)
 
 
 def _run(servable: Servable, request: Any) -> None:

@@ -1,5 +1,6 @@
 """`convoy serve`: the embedded model server on a store."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
 Port = Annotated[int, typer.Option(min=0, max=65535, help="gRPC port; 0 picks a free one.")]
 RestPort = Annotated[int, typer.Option(min=0, max=65535, help="REST port; 0 picks a free one.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every interface.")]
+RequestLogDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--request-log",
+        metavar="DIR",
+        help="Log requests there, one JSON line each, for `convoy drift`: classes and confidences, "
+        "no pixels. A file a day, kept for 30 days.",
+    ),
+]
+Rate = Annotated[
+    float, typer.Option("--request-log-rate", min=0, max=1, help="The share that is logged.")
+]
 
 
 def serve(
@@ -21,6 +34,8 @@ def serve(
     port: Port = 8500,
     rest_port: RestPort = 8501,
     host: Host = "127.0.0.1",
+    request_log: RequestLogDir = None,
+    request_log_rate: Rate = 1.0,
 ) -> None:
     """Serve a store's models over gRPC and REST until SIGTERM, following what is published."""
     console.load_tensorflow(onednn=False)
@@ -31,7 +46,11 @@ def serve(
 
     try:
         Store(store).create()  # an empty store is served, and filled later
-        settings = of_store(store, Listen(host=host, port=port, rest_port=rest_port))
+        settings = replace(
+            of_store(store, Listen(host=host, port=port, rest_port=rest_port)),
+            log_directory=request_log,
+            log_rate=request_log_rate if request_log else 0.0,
+        )
         server.serve(settings, _announce)
     except (ServingError, OSError) as problem:
         raise CommandError(str(problem)) from None

@@ -1,15 +1,10 @@
 """The metrics page follows Prometheus' text format and cannot be made to grow by callers."""
 
-import json
-import logging
 import threading
 from typing import Any
 
-import numpy as np
-import pytest
-
 from serving.metrics import Counter, Histogram, expose
-from serving.observation import Observation, RequestLog, ServerMetrics
+from serving.observation import Observation, ServerMetrics
 
 
 def seen(**changes: Any) -> Observation:
@@ -87,35 +82,3 @@ def test_a_refusal_is_counted_and_not_timed():
     page = metrics.page()
     assert ':tensorflow:serving:request_count{model_name="m",status="INVALID_ARGUMENT"} 1' in page
     assert "request_latency_count" not in page
-
-
-def test_the_request_log_takes_its_share(caplog: pytest.LogCaptureFixture):
-    caplog.set_level(logging.INFO, "serving.requests")
-    for rate, low, high in ((0.0, 0, 0), (0.5, 100, 300), (1.0, 400, 400)):
-        caplog.clear()
-        log = RequestLog(rate)
-        for _ in range(400):
-            log.observe(seen())
-        assert low <= len(caplog.records) <= high
-
-
-def test_the_request_log_holds_shapes_and_small_outputs(caplog: pytest.LogCaptureFixture):
-    caplog.set_level(logging.INFO, "serving.requests")
-    inputs = {"image_bytes": np.array([b"secret"], object)}
-    outputs = {
-        "label": np.array([["caf\u00e9".encode(), b"\xff"]], object),
-        "probabilities": np.zeros((1, 1000), np.float32),
-    }
-    RequestLog(1.0).observe(seen(inputs=inputs, outputs=outputs))
-    line = json.loads(caplog.records[0].message)
-    assert line["inputs"] == {"image_bytes": "string[1]"}
-    assert line["outputs"] == {
-        "label": [["caf\u00e9", "\ufffd"]],
-        "probabilities": "float32[1,1000]",
-    }
-    assert line["milliseconds"] == 2.0
-
-
-def test_a_rate_outside_its_range_is_refused():
-    with pytest.raises(ValueError, match="must lie between 0 and 1, got 2"):
-        RequestLog(2)
