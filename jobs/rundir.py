@@ -124,7 +124,8 @@ class RunDir:
 
         While the block runs, and after it failed, `running` in the state names the stage.
         """
-        self.write_json(STATE, {**self.read_json(STATE), "running": name})
+        since = datetime.now(UTC).isoformat()
+        self.write_json(STATE, {**self.read_json(STATE), "running": name, "since": since})
         started = time.perf_counter()
         yield
         state = self.read_json(STATE) | {"running": None}

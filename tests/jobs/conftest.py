@@ -1,9 +1,14 @@
 """The command as a user runs it, and one published run that many tests look at."""
 
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +31,40 @@ batch_size = 32
 learning_rate = 3e-3
 """
 Convoy = Callable[..., subprocess.CompletedProcess[str]]
+DEADLINE = 280  # seconds; for a busy machine
+
+# Imports what `convoy run` needs, then forks a process for every line of arguments: so a run starts
+# in no time, and is as killable as one from a shell. TensorFlow's runtime must not have started.
+FORKING = """
+import json, os, sys
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+import jobs.commands.run, jobs.retrain, jobs.runs, jobs.progress
+from jobs.cli import main
+for line in sys.stdin:
+    request = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os.chdir(request["cwd"])
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        sys.argv = ["convoy", *request["arguments"]]
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            code = 99
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +113,65 @@ def published(
 def make_workplace(path: Path, data_dir: Path, convoy: Convoy) -> Workplace:
     (path / "job.toml").write_text(JOB.format(data_dir=data_dir))
     return Workplace(path, convoy)
+
+
+class Nest:
+    """Runs `convoy ARGUMENTS...` in forked processes of its own, one after another."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._parent = subprocess.Popen(
+            [sys.executable, "-c", FORKING],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, cwd: Path, *arguments: str) -> int:
+        """Start a command and give its process id; `wait` must be called next."""
+        request = {"cwd": str(cwd), "arguments": arguments}
+        request |= {name: str(self._scratch / name) for name in ("stdout", "stderr")}
+        self._parent.stdin.write(json.dumps(request) + "\n")
+        self._parent.stdin.flush()
+        self._pid = int(self._parent.stdout.readline())
+        return self._pid
+
+    def wait(self) -> subprocess.CompletedProcess[str]:
+        """Wait for its end; a negative code is the signal that killed it."""
+        code = int(self._parent.stdout.readline())
+        words = [(self._scratch / name).read_text() for name in ("stdout", "stderr")]
+        return subprocess.CompletedProcess((), code, *words)
+
+    def __call__(self, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        self.start(cwd, *arguments)
+        return self.wait()
+
+    def killed(
+        self, when: Callable[[], bool], cwd: Path, *arguments: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command and SIGKILL it as soon as `when` holds."""
+        self.start(cwd, *arguments)
+        deadline = time.monotonic() + DEADLINE
+        while not when() and time.monotonic() < deadline:
+            if select.select([self._parent.stdout], [], [], 0.0005)[0]:  # it has ended by itself
+                return self.wait()
+        return self.kill()
+
+    def kill(self) -> subprocess.CompletedProcess[str]:
+        """End the command that was started at once, by SIGKILL."""
+        with suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(self._pid, signal.SIGKILL)
+        return self.wait()
+
+    def close(self) -> None:
+        """End the process that forks."""
+        with self._parent:  # closes its pipes, which ends it
+            pass
+
+
+@pytest.fixture(scope="session")
+def nest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nest]:
+    """Quickly started `convoy` processes."""
+    made = Nest(tmp_path_factory.mktemp("nest"))
+    yield made
+    made.close()

@@ -22,7 +22,7 @@ from serving.client import Client
 
 RUN_FILES = {
     "config.toml", "state.json", "data.json", "checkpoints", "logs", "history.csv", "input.json",
-    "model.keras",
+    "precision.json", "model.keras",
     "evaluation.json", "blessing.json", "BLESSED", "golden.npz", "export", "card.json",
     "published.json", "report.html", "outcome.json",
 }  # fmt: skip
@@ -32,7 +32,8 @@ def test_a_run_publishes_and_reports(published):
     place, outcome = published
     assert outcome["status"] == "published"
     assert outcome["blessed"] is True
-    assert outcome["metrics"].keys() == {"accuracy", "loss", "top_5_accuracy"}
+    scores = {"accuracy", "loss", "top_5_accuracy", "macro_f1", "weighted_f1", "calibration_error"}
+    assert outcome["metrics"].keys() == scores
     assert outcome["metrics"]["accuracy"] > 0.5
     stages = "data check train evaluate bless export verify publish report"
     assert list(outcome["seconds"]) == stages.split()

@@ -1,0 +1,138 @@
+"""Killed by SIGKILL anywhere and run again, a run ends like an undisturbed one: one version."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jobs.lock import held
+from jobs.rundir import RunDir
+from serving.server import ModelServer
+from serving.settings import Listen, of_store
+from serving.store import Store
+
+STAGES = (
+    "data", "check", "train", "evaluate", "bless", "export", "verify", "publish", "probe", "report",
+)  # fmt: skip
+QUICK = ("--set", "train.epochs=2", "--json")
+
+
+@pytest.fixture
+def settings(workplace) -> Iterator[tuple[str, ...]]:
+    """Arguments of a run whose versions are served, and probed, by a server in this process."""
+    store = Store(workplace.path / "models")
+    store.create()
+    with ModelServer(of_store(store.root, Listen(port=0, rest_port=0))) as server:
+        yield (*QUICK, "--set", f'publish.probe=["{server.grpc_address}"]')
+
+
+@pytest.fixture(scope="module")
+def undisturbed(nest, published, tmp_path_factory) -> RunDir:
+    """The same job, run once without a disturbance."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    (place / "job.toml").write_bytes((published[0].path / "job.toml").read_bytes())
+    done = nest(place, "run", "job.toml", *QUICK)
+    assert done.returncode == 0, done.stderr
+    return RunDir(place / json.loads(done.stdout)["run"])
+
+
+def moment(place: Path, stage: str, share: float | None) -> Callable[[], bool]:
+    """Give a function that tells whether a run started from now on is at a certain point.
+
+    The point is the end of a stage, or, `share` of a second after its beginning, inside it.
+    """
+    began, seen = datetime.now(UTC).isoformat(), [0.0]
+
+    def reached() -> bool:
+        state = newest_state(place)
+        if state.get("stages", {}).get(stage, {}).get("ended", "") > began:
+            return True
+        if share is None or state.get("running") != stage or state["since"] < began:
+            return False
+        seen[0] = seen[0] or time.monotonic()
+        return time.monotonic() - seen[0] >= share
+
+    return reached
+
+
+def newest_state(place: Path) -> dict[str, Any]:
+    paths = sorted(place.glob("runs/tiny/*/state.json"))
+    return json.loads(paths[-1].read_bytes()) if paths else {}
+
+
+def assert_ended_like(undisturbed: RunDir, place: Path) -> None:
+    (path,) = [p for p in (place / "runs" / "tiny").iterdir()]
+    run, store = RunDir(path), Store(place / "models")
+    (version,) = store.versions("tiny")
+    assert store.labels("tiny") == {"stable": version}
+    store.verify("tiny", version)
+    assert store.card("tiny", version)["run"] == path.name
+    assert [event["event"] for event in store.history("tiny")] == ["publish"]
+    assert [p.name for p in (place / "models" / "tiny").iterdir() if p.name[0] == "."] == []
+    assert run.read_json("outcome.json")["version"] == version
+    for name in ("evaluation.json", "history.csv"):
+        assert without_times(run / name) == without_times(undisturbed / name)
+    golden, expected = np.load(run / "golden.npz"), np.load(undisturbed / "golden.npz")
+    assert np.array_equal(golden["probabilities"], expected["probabilities"])  # bit for bit
+    assert "<h2>" in (run / "report.html").read_text()
+
+
+def without_times(path: Path) -> Any:
+    if path.suffix == ".json":
+        return json.loads(path.read_text())
+    return [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_killed_again_and_again_it_ends_like_an_undisturbed_run(
+    nest, workplace, settings, undisturbed
+):
+    """Inside every stage and after it, one kill after the other, rerun and resumed in turn."""
+    place, seconds = workplace.path, undisturbed.seconds()
+    points = [(s, share) for s in STAGES for share in (seconds.get(s, 0.1) / 2, None)]
+    for number, (stage, share) in enumerate(points):
+        runs = sorted(place.glob("runs/tiny/*"))
+        again = ("--resume", str(runs[-1]), "--json") if number % 2 and runs else None
+        command = again or ("job.toml", *settings)
+        done = nest.killed(moment(place, stage, share), place, "run", *command)
+        assert done.returncode == -9, (stage, share, done.stderr)
+    done = nest(place, "run", "job.toml", *settings)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] in ("published", "unchanged")
+    assert_ended_like(undisturbed, place)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("inside", [True, False], ids=["inside", "after"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_once_it_ends_like_an_undisturbed_run(
+    nest, workplace, settings, undisturbed, stage, inside
+):
+    share = undisturbed.seconds().get(stage, 0.1) / 2 if inside else None
+    place = workplace.path
+    killed = nest.killed(moment(place, stage, share), place, "run", "job.toml", *settings)
+    assert killed.returncode == -9
+    done = nest(place, "run", "job.toml", *settings)
+    assert done.returncode == 0, done.stderr
+    assert_ended_like(undisturbed, place)
+
+
+def test_two_runs_of_a_name_at_once_are_one_run_and_a_clear_word(nest, workplace):
+    place = workplace.path
+    pid = nest.start(place, "run", "job.toml", *QUICK)
+    deadline = time.monotonic() + 120
+    while not newest_state(place) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second = workplace("run", "job.toml", "--json")
+    assert (second.returncode, second.stdout) == (2, "")
+    assert f"runs/.tiny.lock is held by pid {pid} on " in second.stderr
+    nest.kill()
+    with held(place / "runs", "tiny"):  # the crash has released it
+        pass

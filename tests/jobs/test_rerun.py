@@ -1,0 +1,127 @@
+"""What a scheduler can rely on when it calls `convoy run` again."""
+
+import json
+
+import pytest
+
+from jobs.config import load
+from jobs.exits import ConfigError
+from jobs.rundir import RunDir
+from jobs.runs import begin, thin
+from jobs.stages import DataChanged, Stages
+from serving.store import Store
+from trainer.callbacks import Hooks
+
+QUICK = ("--set", "train.epochs=1", "--set", "bless.max_class_fall=1")
+
+
+def result(done) -> dict:
+    return json.loads(done.stdout) | {"code": done.returncode}
+
+
+@pytest.fixture
+def job(workplace):
+    return load(workplace.path / "job.toml")
+
+
+def test_unchanged_data_and_settings_are_nothing_to_do(nest, published):
+    place, first = published
+    runs = sorted((place.path / "runs" / "tiny").iterdir())
+    again = result(nest(place.path, "run", "job.toml", "--json"))
+    assert (again["status"], again["code"]) == ("unchanged", 0)
+    assert (again["version"], again["run"]) == (first["version"], first["run"])
+    assert again["metrics"]["accuracy"] == first["metrics"]["accuracy"]
+    assert sorted((place.path / "runs" / "tiny").iterdir()) == runs
+
+
+@pytest.mark.slow
+def test_a_forced_run_publishes_and_a_rollback_by_a_person_stays(nest, workplace):
+    place = workplace.path
+    first, forced = (
+        result(nest(place, "run", "job.toml", "--json", "--force", *QUICK)) for _ in range(2)
+    )
+    assert (first["status"], forced["status"]) == ("published", "published")
+    store = Store(place / "models")
+    assert store.versions("tiny") == [first["version"], forced["version"]]
+    # The same data and settings would make the same model again.
+    store.rollback("tiny")
+    assert result(nest(place, "run", "job.toml", "--json", *QUICK))["status"] == "unchanged"
+    assert store.live("tiny") == first["version"]
+
+
+def test_a_refused_model_is_judged_again_without_training_it_again(nest, workplace):
+    place, settings = workplace.path, ("--set", "train.epochs=1", "--set", "bless.min_accuracy=1")
+    done = nest(place, "run", "job.toml", "--json", *settings)
+    first = result(done)
+    assert (first["status"], first["code"], first["version"]) == ("not_blessed", 3, None)
+    assert "not blessed: accuracy is 0." in done.stderr
+    run = place / first["run"]
+    assert (run / "NOT_BLESSED").read_bytes() == b""
+    assert not (run / "BLESSED").exists()
+    assert not (place / "models" / "tiny").exists()
+    trained = json.loads((run / "state.json").read_text())["stages"]["train"]
+    again = result(nest(place, "run", "job.toml", "--json", *settings))
+    assert (again["run"], again["code"]) == (first["run"], 3)
+    assert json.loads((run / "state.json").read_text())["stages"]["train"] == trained
+
+
+@pytest.mark.slow
+def test_a_canary_goes_live_when_it_is_promoted(nest, workplace):
+    place = workplace.path
+    done = result(nest(place, "run", "job.toml", "--json", "--set", "publish.canary=true", *QUICK))
+    store = Store(place / "models")
+    assert store.labels("tiny") == {"canary": done["version"]}
+    promoted = result(nest(place, "models", "promote", "tiny", "--json"))
+    assert promoted == {"name": "tiny", "live": done["version"], "code": 0}
+    assert store.labels("tiny") == {"stable": done["version"]}
+    assert nest(place, "models", "promote", "tiny").returncode == 2
+
+
+def test_a_run_that_was_stopped_is_gone_on_with_until_its_settings_change(tmp_path, job):
+    first, fresh = begin(tmp_path, job)
+    again, anew = begin(tmp_path, job)
+    assert (fresh, anew) == (True, False)
+    assert again.path == first.path
+    other = job.model_copy(update={"train": job.train.model_copy(update={"epochs": 7})})
+    assert begin(tmp_path, other)[1]
+    assert begin(tmp_path, job, force=True)[1]
+
+
+@pytest.mark.parametrize("status", ["published", "rolled_back", "trained"])
+def test_a_run_that_came_to_its_end_is_not_gone_on_with(tmp_path, job, status):
+    first, _ = begin(tmp_path, job)
+    first.write_json("outcome.json", {"status": status})
+    assert begin(tmp_path, job)[1]
+
+
+def test_a_run_is_not_continued_on_other_data(tmp_path, job):
+    run, _ = begin(tmp_path, job)
+    run.record_digest("of yesterday's data")
+    with pytest.raises(DataChanged, match="digits has changed since .* Start a new run"):
+        Stages(job, run, Hooks()).prepare_data()
+    assert issubclass(DataChanged, ConfigError)
+
+
+def test_old_runs_keep_their_records_and_lose_what_is_heavy(tmp_path, job):
+    runs = [RunDir.create(tmp_path, "tiny", job.to_toml()) for _ in range(4)]
+    for run in runs:
+        (run / "checkpoints").mkdir()
+        (run / "checkpoints" / "epoch-00001.npz").write_bytes(b"weights")
+        (run / "partial-export").mkdir()
+        run.write("report.html", "<p>")
+    ordered = sorted(runs, key=lambda run: run.path)
+    thin(ordered[-1], keep=2)
+    for run in ordered[:2]:
+        assert {p.name for p in run.path.iterdir()} == {"config.toml", "state.json", "report.html"}
+    for run in ordered[2:]:
+        assert (run / "checkpoints" / "epoch-00001.npz").exists()
+
+
+def test_the_run_at_hand_is_never_thinned(tmp_path, job):
+    runs = sorted(
+        (RunDir.create(tmp_path, "tiny", job.to_toml()) for _ in range(3)),
+        key=lambda run: run.path,
+    )
+    (runs[0] / "checkpoints").mkdir()
+    thin(runs[0], keep=1)
+    assert (runs[0] / "checkpoints").exists()
