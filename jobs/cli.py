@@ -10,6 +10,7 @@ from jobs.commands import (
     config,
     data,
     demo,
+    drift,
     evaluate,
     models,
     predict,
@@ -36,6 +37,7 @@ app.command("tune")(tune.tune)
 app.command("serve")(serve.serve)
 app.command("predict")(predict.predict)
 app.command("bench-serving")(bench.bench_serving)
+app.command("drift")(drift.drift)
 app.command("demo")(demo.demo)
 data.app.command("preview")(preview.preview)
 app.add_typer(data.app, name="data")

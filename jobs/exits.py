@@ -5,6 +5,7 @@ FAILED = 1
 USAGE = 2
 NOT_BLESSED = 3
 DATA_REFUSED = 4
+DRIFTED = 10
 INTERRUPTED = 75  # EX_TEMPFAIL: try again, with --resume
 
 
