@@ -1,5 +1,6 @@
 """A job's data and network, checked against each other, and training one on the other."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from trainer.fit import FitResult
 from trainer.phases import fit_phases
 from trainer.slices import check_columns
 
+PRECISION = "precision.json"  # in a run: the policy that it trains under, and why
 log = logging.getLogger(__name__)
 
 
@@ -30,6 +32,9 @@ def train_network(
     """
     policy, reason = precision.choose(job.train.precision)
     log.info("precision: %s (%s)", policy, reason)
+    told = json.dumps({"policy": policy, "reason": reason})
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / PRECISION).write_text(told + "\n", encoding="utf-8")  # small: whole at once
     keras.utils.set_random_seed(job.train.seed)
     model = start_network(job, data, policy)
     weights = zoo.MODELS[job.model.name].auxiliary_loss_weights

@@ -6,11 +6,14 @@ import numpy as np
 
 from jobs.card import make_card
 from jobs.config import Job
+from jobs.preparation import PRECISION
 from jobs.rundir import CONFIG, RunDir
 from pipeline.dataset import DataInfo
-from trainer import input_report, precision
+from trainer import input_report
 from trainer.evaluate import Evaluation, Predictions
 from trainer.summary import RunSummary, TrainingFacts
+
+CARD = "card.json"  # of an export
 
 
 def summarize(
@@ -26,11 +29,11 @@ def summarize(
         offenders=_offenders(run),
         blessing=run.read_json("blessing.json")["rules"],
         training=TrainingFacts(
-            precision="{}: {}".format(*precision.choose(job.train.precision)),
+            precision=_precision(run),
             waiting=input_report.read(run.path),
             seconds=run.seconds(),
         ),
-        card=make_card(job, run, info),
+        card=run.read_json(CARD) if (run / CARD).exists() else make_card(job, run, info),
         config=(run / CONFIG).read_text(encoding="utf-8"),
     )
 
@@ -38,6 +41,13 @@ def summarize(
 def judged(summary: RunSummary, status: str, version: int | None) -> RunSummary:
     """Add how the run ended."""
     return replace(summary, status=status, version=version)
+
+
+def _precision(run: RunDir) -> str:
+    if not (run / PRECISION).exists():
+        return ""
+    told = run.read_json(PRECISION)
+    return f"{told['policy']}: {told['reason']}"
 
 
 def _offenders(run: RunDir) -> list[tuple[str, np.ndarray]]:

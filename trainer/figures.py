@@ -85,12 +85,9 @@ def reliability_diagram(calibration: Calibration) -> Figure:
     filled = [b for b in calibration.bins if b.count]
     width = calibration.bins[0].high - calibration.bins[0].low
     middles = [(b.low + b.high) / 2 for b in filled]
-    upper.bar(middles, [b.accuracy for b in filled], 0.9 * width, color=COLORS[0], label="accuracy")
-    upper.plot(
-        [b.confidence for b in filled],
-        [b.confidence for b in filled],
-        "D", color=COLORS[1], markersize=5, label="confidence",
-    )  # fmt: skip
+    heights, sure = [b.accuracy for b in filled], [b.confidence for b in filled]
+    upper.bar(middles, heights, 0.9 * width, color=COLORS[0], label="accuracy")
+    upper.scatter(sure, sure, marker="D", s=26, color=COLORS[1], label="confidence", zorder=3)
     upper.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1.2)
     upper.set_ylim(0, 1.02)
     lower.bar(middles, [b.count for b in filled], 0.9 * width, color=QUIET)

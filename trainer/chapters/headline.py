@@ -65,7 +65,7 @@ def _tendency(evaluation: Evaluation) -> str:
     excess = evaluation.calibration.overconfidence
     if abs(excess) < 0.005:
         return "as sure as it is right"
-    return "too sure of itself" if excess > 0 else "right more often than sure"
+    return "too sure of itself" if excess > 0 else "more often right than sure"
 
 
 def decimals(examples: int) -> int:

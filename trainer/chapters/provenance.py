@@ -33,8 +33,8 @@ def provenance(summary: RunSummary) -> Section:
         ("parent version", _text(card.get("parent_version"))),
         ("git revision", _text(card.get("git_revision"))),
         ("seeds", _pairs(card.get("seeds"))),
-        ("machine", _pairs(card.get("machine"))),
         ("versions", _pairs(card.get("versions"))),
+        ("machine", _pairs(card.get("machine"))),
     ]
     known = page.facts([row for row in rows if row[1]])
     config = page.folded("Job file, fully resolved", page.code(summary.config))

@@ -44,5 +44,7 @@ def speed(history: History, data: Splits, told: TrainingFacts) -> Section:
             )
         )
     rows.append(("batch", f"{data.batch_size} examples, {data.steps_per_epoch} steps per epoch"))
-    rows += [(f"{stage}, seconds", f"{seconds:,.1f}") for stage, seconds in told.seconds.items()]
+    spent = [f"{stage} {seconds:,.1f}" for stage, seconds in told.seconds.items() if seconds >= 0.1]
+    if spent:
+        rows.append(("seconds", ", ".join(spent)))
     return Section("Speed", page.facts(rows))

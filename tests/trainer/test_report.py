@@ -1,0 +1,161 @@
+"""The page about a run: what it tells, what it leaves out, and how a browser shows it."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline import DataConfig, load
+from pipeline.dataset import Splits
+from trainer import network, report
+from trainer.config import ModelConfig
+from trainer.evaluate import predict, score
+from trainer.evaluate_config import EvaluateConfig
+from trainer.page import Section
+from trainer.summary import RunSummary, TrainingFacts
+
+PHONE, DESK = 390, 1280
+HEAVIEST = 2_000_000  # bytes
+HISTORY = [
+    {
+        "epoch": float(n),
+        "loss": 2 / n, "val_loss": 2.2 / n, "accuracy": 1 - 0.5 / n, "val_accuracy": 1 - 0.6 / n,
+        "learning_rate": 1e-3 / n, "seconds": 1.0,
+    }
+    for n in range(1, 9)
+]  # fmt: skip
+RULES = [
+    {"name": "accuracy", "value": 0.91, "limit": 0.95, "ok": False, "detail": "class '<7>'"},
+    {"name": "mcnemar", "value": 0.5, "limit": 0.05, "ok": True, "detail": ""},
+]
+FINDINGS = [
+    {
+        "name": "duplicates", "severity": "warning", "ok": False, "value": 0.1, "limit": 0.05,
+        "examples": ["a/very/long/directory/of/images/" + "x" * 90 + ".png = other.png"],
+    }
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def augmented(data_dir: Path) -> Splits:
+    """Digits that are rotated for training."""
+    augment = {"rotation_range": 30, "width_shift_range": 0.2}
+    config = DataConfig(
+        source="digits", data_dir=str(data_dir), channels=1, image_size=(16, 16), augment=augment
+    )
+    return load(config, batch_size=100)
+
+
+def summarize(data: Splits, model: keras.Model, **more) -> RunSummary:
+    predictions = predict(model, data.test)
+    names = data.info.class_names
+    evaluation = score(predictions, names)
+    return RunSummary("a <b>run</b>", data.info, evaluation, predictions, **more)
+
+
+@pytest.fixture(scope="module")
+def full_page(augmented: Splits) -> str:
+    """A page with every section."""
+    data = augmented
+    model = network.build(ModelConfig(name="lenet5"), data.info)
+    sites = np.array([f"a site with a long name, number {i % 4}" for i in range(360)])
+    predictions = predict(model, data.test, {"site": sites})
+    config = EvaluateConfig(slices=("site",))
+    evaluation = score(predictions, data.info.class_names, config=config)
+    summary = RunSummary(
+        "digits", data.info, evaluation, predictions,
+        status="not_blessed", rules=FINDINGS, blessing=RULES,
+        offenders=[("duplicates\nfile.png", np.full((16, 16, 1), 90, np.uint8))],
+        training=TrainingFacts("float32: no GPU", [{"waiting_share": 0.02}], {"train": 12.0}),
+        card={"run": "r-1", "seeds": {"data": 0}, "git_revision": "f" * 40},
+        config='name = "digits"\n' + 'key = "' + "long " * 60 + '"\n',
+        more=[Section("Search", "<p>12 trials</p>", "Found by a search.")],
+    )  # fmt: skip
+    return report.render(summary, HISTORY, model, data)
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"<h2>(.*?)</h2>", page)
+
+
+def test_every_part_that_there_is_something_to_tell_of_has_a_section(full_page):
+    assert headings(full_page) == [
+        "Blessing", "Learning curves", "Confusion matrix", "Most confident mistakes", "Classes",
+        "Calibration", "Slices", "Augmentation", "Network", "Speed", "Search", "Data", "Data check",
+        "Provenance",
+    ]  # fmt: skip
+    assert "1 of 2 rules broken" in full_page
+    assert "not blessed" in full_page
+    assert "float32: no GPU" in full_page
+    assert len(full_page.encode()) < HEAVIEST
+
+
+def test_what_is_not_there_is_left_out(digits):
+    model = network.build(ModelConfig(name="lenet5"), digits.info)
+    page = report.render(summarize(digits, model), HISTORY, model, digits)
+    assert not {"Blessing", "Slices", "Search", "Data check", "Augmentation"} & set(headings(page))
+    assert "Training images" in headings(page)
+
+
+def test_vectors_have_a_page_without_pictures_of_examples(iris):
+    model = network.build(ModelConfig(name="mlp"), iris.info)
+    page = report.render(summarize(iris, model), HISTORY, model, iris)
+    assert "test example" in page
+    assert "Augmentation" not in page
+    assert "data:image/png" not in page
+
+
+def test_names_are_text_and_nothing_is_fetched(digits):
+    model = network.build(ModelConfig(name="lenet5"), digits.info)
+    page = report.render(summarize(digits, model, blessing=RULES), HISTORY, model, digits)
+    assert "a &lt;b&gt;run&lt;/b&gt;" in page
+    assert "class &#x27;&lt;7&gt;&#x27;" in page
+    links = re.findall(r'(?:src|href)="([^"]{5})', page)
+    assert set(links) == {"data:"}
+    assert "http" not in page
+
+
+def test_a_perfect_network_has_no_mistakes_to_show(digits):
+    model = network.build(ModelConfig(name="lenet5"), digits.info)
+    summary = summarize(digits, model)
+    certain = np.eye(10, dtype=np.float32)[summary.predictions.labels]
+    perfect = type(summary.predictions)(certain, summary.predictions.labels)
+    names = digits.info.class_names
+    page = report.render(
+        RunSummary("p", digits.info, score(perfect, names), perfect), HISTORY, model, digits
+    )
+    assert "None: every answer on the test split is right." in page
+    assert "99.0% to 100.0%" in page  # 0.025 ** (1 / 360): all right is no proof
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [PHONE, DESK])
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_browser_shows_the_page_without_scrolling_sideways(
+    full_page, chromium, tmp_path, width, dark
+):
+    path = tmp_path / "report.html"
+    path.write_text(full_page, encoding="utf-8")
+    look = chromium.look(path, width, dark)
+    assert look.inner_width == width
+    assert look.scroll_width <= width
+    assert look.errors == []
+    assert len(look.images) >= 3 + 1 + 12 + 12  # curves, calibration, mistakes, augmentation
+    assert all(image["width"] > 0 and image["alt"] for image in look.images)
+    assert look.headings[0] == "Blessing"
+
+
+@pytest.mark.slow
+def test_the_browser_would_see_what_is_wrong_with_a_page(chromium, tmp_path):
+    path = tmp_path / "bad.html"
+    path.write_text(
+        "<!doctype html><meta name=viewport content='width=device-width'>"
+        "<div style='width:900px'>wide</div><img src=missing.png><script>nothing()</script>"
+    )
+    look = chromium.look(path, PHONE)
+    assert look.scroll_width == 900 + 8  # and the body's margin
+    assert [image["width"] for image in look.images] == [0]
+    assert any("nothing is not defined" in error for error in look.errors)
+    assert any("missing.png" in error for error in look.errors)
