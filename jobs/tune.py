@@ -1,57 +1,210 @@
 """A search over a job's own settings: every trial trains the job with other values."""
 
 import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-
-from jobs.config import Job, parse
-from jobs.preparation import check_model, load_data, train_network
-from trainer.callbacks import Diverged, Hooks
+from jobs.config import Job
+from jobs.exits import ConfigError
+from jobs.nursery import Nursery
+from jobs.preparation import check_model
+from jobs.rundir import RunDir
+from jobs.trial import with_values
+from tuning import report
 from tuning.config import TuneConfig
-from tuning.search import Values
-from tuning.space import DEFAULT_SPACE, ends
+from tuning.journal import DamagedJournal, Journal
+from tuning.space import DEFAULT_SPACE, Values, contexts, own_values
+from tuning.study import Study
+from tuning.supervisor import Supervisor, Watcher
+from tuning.trial import Trial, best_first
+
+JOURNAL = "journal.jsonl"
+BEST = "best.toml"
+BEST_VALUES = "best_hyperparameters.txt"
+LEADERBOARD = "leaderboard.csv"
+REPORT = "report.html"
+log = logging.getLogger(__name__)
 
 
-def with_values(job: Job, values: Values) -> Job:
-    """Give the job with fields set by path.
+class NoTrialCompleted(Exception):
+    """The search ended without one scored trial."""
 
-    Raises ConfigError when a path or a value is not allowed.
+
+@dataclass(frozen=True)
+class Search:
+    """A finished search."""
+
+    run: RunDir
+    trials: list[Trial]  # best first
+    best: Trial
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the search as plain JSON values."""
+        trials = [trial.to_json() for trial in self.trials]
+        return {"trials": trials, "best": self.best.to_json(), "run": str(self.run.path)}
+
+
+def resolve(job: Job) -> Job:
+    """Give the job with every setting of its search written out, and its space checked.
+
+    Raises ConfigError that names the path and the value.
     """
-    tree = job.model_dump(mode="json", by_alias=True, exclude_none=True)
-    for path, value in values.items():
-        *parents, leaf = path.split(".")
-        section: Any = tree
-        for parent in parents:
-            section = section.setdefault(parent, {})
-        section[leaf] = value
-    return parse(tree, "tune.space")
-
-
-def train_once(job: Job, values: Values, directory: Path) -> float:
-    """Train the job with other values and give the best epoch's validation accuracy.
-
-    Raises ValueError when the values do not make a job that can be trained.
-    """
-    changed = with_values(job, values)
-    data = load_data(changed)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "values.json").write_text(json.dumps(values), encoding="utf-8")
-    try:
-        _, result = train_network(changed, data, directory, Hooks())
-    except Diverged as problem:
-        raise ValueError(str(problem)) from None
-    finally:
-        keras.backend.clear_session()  # or the graphs of past trials stay in memory
-    return result.history[result.best_epoch - 1]["val_accuracy"]
+    settings = job.tune or TuneConfig()
+    changes: dict[str, Any] = {"space": settings.space or DEFAULT_SPACE}
+    if settings.hyperband.max_epochs is None:
+        epochs = {"max_epochs": max(2, job.train.epochs)}
+        changes["hyperband"] = settings.hyperband.model_copy(update=epochs)
+    resolved = settings.model_copy(update=changes)
+    check_space(job, resolved)
+    return job.model_copy(update={"tune": resolved})
 
 
 def check_space(job: Job, settings: TuneConfig) -> None:
     """Hold the ends of every dimension against the job's own checks, before the first trial.
 
-    Raises ConfigError that names the path and the value.
+    Each is tried under every combination of parents that makes it matter. Raises ConfigError that
+    names the path and the value.
     """
+    if settings.algorithm == "hyperband" and "train.epochs" in settings.space:
+        raise ConfigError(
+            "tune.space.train.epochs: hyperband itself decides how many epochs a trial trains; "
+            "take it out of the space, or choose random, bayesian or grid"
+        )
     for path, dimension in (settings.space or DEFAULT_SPACE).items():
-        for value in ends(dimension):
-            check_model(with_values(job, {path: value}))
+        for context in contexts(settings.space, path) if settings.space else [{}]:
+            for value in dimension.ends():
+                check_model(with_values(job, {**context, path: value}))
+
+
+def search(
+    job: Job, run: RunDir, watcher: Watcher, stop_requested: Callable[[], bool]
+) -> Search | None:
+    """Run the search of a resolved job, from where `run` stands, in processes of its own.
+
+    None when it was asked to stop before its end. Raises ConfigError when the job itself cannot be
+    trained or the journal cannot be continued, NoTrialCompleted when every trial failed.
+    """
+    study = open_study(job, run)
+    if not study.is_over:
+        with Nursery(run.path, study.config.workers) as nursery:
+            over = Supervisor(study, nursery, watcher).run(stop_requested)
+        if not over:
+            return None
+    return conclude(job, run, study)
+
+
+def open_study(job: Job, run: RunDir) -> Study:
+    """Take up the run's search, or begin it, warm-started by the last search of this name.
+
+    Raises ConfigError when the journal cannot be continued.
+    """
+    settings = _settings(job)
+    own = own_values(_tree(job), settings.space)
+    try:
+        journal = Journal(run / JOURNAL)
+        return Study(settings, settings.space, journal, own, last_best(run, settings))
+    except DamagedJournal as problem:
+        raise ConfigError(str(problem)) from None
+
+
+def conclude(job: Job, run: RunDir, study: Study) -> Search:
+    """Write what the search found: leaderboard, best settings and report.
+
+    Raises ConfigError when the job's own configuration could not be trained, NoTrialCompleted when
+    no trial has a score.
+    """
+    trials, best = study.ranked(), study.best()
+    run.write(LEADERBOARD, report.leaderboard(trials))
+    run.write(REPORT, report.render(job.name, trials, study.config))
+    if best is None:
+        reasons = {trial.reason for trial in trials}
+        raise NoTrialCompleted(
+            f"none of {len(trials)} trials completed: {'; '.join(sorted(map(str, reasons)))}"
+        )
+    values = study.hyperparameters(best.values)
+    run.write(BEST_VALUES, json.dumps(values, indent=2) + "\n")
+    tuned = with_values(job, best.values).model_copy(update={"tune": job.tune})
+    run.write(BEST, tuned.to_toml())
+    return Search(run, trials, best)
+
+
+def read_trials(run: RunDir) -> list[Trial]:
+    """Give the trials of a search, best first, those that run included; nothing is changed.
+
+    Raises ConfigError when the run is no search or its journal is damaged.
+    """
+    from tuning.journal import read
+
+    if not (run / JOURNAL).is_file():
+        raise ConfigError(f"{run.path} is no search: it has no {JOURNAL}, as convoy tune makes")
+    try:
+        events = read(run / JOURNAL)
+    except DamagedJournal as problem:
+        raise ConfigError(str(problem)) from None
+    trials: dict[str, Trial] = {}
+    for event in events:
+        if event["event"] == "create":
+            name = event["trial"]
+            trials[name] = Trial(name, "RUNNING", event["values"], None, 0.0, None)
+        elif event["event"] == "end":
+            trials[event["id"]] = Trial(
+                **{k: event[k] for k in ("id", "state", "values", "score", "seconds", "reason")}
+            )
+    return best_first(trials.values(), _settings(run.job()).lowest_is_best)
+
+
+def last_best(run: RunDir, settings: TuneConfig) -> list[Values]:
+    """Give the values of the best trials of the last earlier search beside this one.
+
+    Only values that the present space still knows are taken; none where nothing is left.
+    """
+    earlier = [
+        path.parent
+        for path in run.path.parent.glob(f"*/{JOURNAL}")
+        if path.parent.name < run.path.name
+    ]
+    for place in sorted(earlier, reverse=True):
+        try:
+            trials = read_trials(RunDir.open(place))
+        except ConfigError as problem:
+            log.warning("no warm start from %s: %s", place, problem)
+            continue
+        done = [trial for trial in trials if trial.state == "COMPLETED"]
+        if done:
+            return [t.values for t in done if _fits(t.values, settings)][: settings.warm_start]
+    return []
+
+
+def read_values(path: Path) -> Values:
+    """Read values that a search has written in KerasTuner's format, or TFX's Tuner.
+
+    Raises ConfigError when the file is none of these.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        values = dict(stored["values"])
+    except FileNotFoundError:
+        raise ConfigError(f"no file of hyperparameters {path}") from None
+    except (OSError, ValueError, TypeError, KeyError):
+        raise ConfigError(
+            f"{path} holds no hyperparameters: expected JSON with space and values, as "
+            f"{BEST_VALUES} of convoy tune and of TFX's Tuner"
+        ) from None
+    return {name: value for name, value in values.items() if not name.startswith("tuner/")}
+
+
+def _fits(values: Values, settings: TuneConfig) -> bool:
+    from tuning.space import is_member
+
+    return is_member(settings.space, values, exact=False)
+
+
+def _settings(job: Job) -> TuneConfig:
+    return job.tune or TuneConfig()
+
+
+def _tree(job: Job) -> dict[str, Any]:
+    return job.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,11 +1,20 @@
-"""A search space as KerasTuner declares it."""
+"""A search space as KerasTuner declares it, and a job's settings with values of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from itertools import product
+from typing import Any
 
 import keras_tuner
 
-from tuning.config import Choice, Dimension, FloatRange, IntRange
+from tuning.dimensions import Choice, Dimension, Flag, FloatRange, IntRange, Value
 
+Values = dict[str, Any]  # job field by path -> value
+Tree = dict[str, Any]  # a job file as nested dicts
+Space = Mapping[str, Dimension]
+
+MODEL = "model.name"
+OPTIONS = "model.options"
 DEFAULT_SPACE: dict[str, Dimension] = {
     "train.learning_rate": FloatRange(bounds=(1e-4, 1e-2), sampling="log"),
     "train.batch_size": Choice(choice=[32, 64, 128]),
@@ -13,24 +22,127 @@ DEFAULT_SPACE: dict[str, Dimension] = {
 }
 
 
-def declare(space: Mapping[str, Dimension]) -> keras_tuner.HyperParameters:
-    """Declare every dimension up front.
+def declare(space: Space, own: Mapping[str, Any] | None = None) -> keras_tuner.HyperParameters:
+    """Declare every dimension up front, parents before those that depend on them.
 
-    Values first seen inside a trial would stop parallel workers.
+    Values first seen inside a trial would stop parallel workers. `own` are the job's present
+    values: where they lie in the space they become the defaults, with which a grid begins.
     """
     declared = keras_tuner.HyperParameters()
-    for path, dimension in space.items():
-        if isinstance(dimension, Choice):
-            declared.Choice(path, dimension.choice)
-        elif isinstance(dimension, IntRange):
-            declared.Int(path, *dimension.bounds, step=dimension.step)
-        else:
-            declared.Float(path, *dimension.bounds, sampling=dimension.sampling)
+    for path in _parents_first(space):
+        with ExitStack() as scopes:
+            for parent, values in _conditions(space, path).items():
+                scopes.enter_context(declared.conditional_scope(parent, values))
+            default = (own or {}).get(path)
+            known = default if _holds(space[path], default, exact=True) else None
+            _declare_one(declared, path, space[path], known)
     return declared
 
 
-def ends(dimension: Dimension) -> list[str | int | float]:
-    """Give the values that bound a dimension: if they are allowed, all between them are."""
-    if isinstance(dimension, Choice):
-        return list(dimension.choice)
-    return list(dimension.bounds)
+def _declare_one(
+    declared: keras_tuner.HyperParameters, path: str, dimension: Dimension, default: Any
+) -> None:
+    if isinstance(dimension, Flag) or set(map(type, dimension.members())) == {bool}:
+        declared.Boolean(path, default=default if default is not None else False)
+    elif isinstance(dimension, Choice):
+        declared.Choice(path, dimension.members(), default=default)
+    elif isinstance(dimension, IntRange):
+        low, high = dimension.bounds
+        step, how = dimension.step, dimension.sampling
+        declared.Int(path, low, high, step=step, sampling=how, default=default)
+    else:
+        low_, high_ = dimension.bounds
+        step_, how = dimension.step, dimension.sampling
+        declared.Float(path, low_, high_, step=step_, sampling=how, default=default)
+
+
+def contexts(space: Space, path: str) -> Iterable[Values]:
+    """Give the values of other dimensions under which this one matters, each combination.
+
+    Options belong to an architecture, so they matter under every one that the space may choose.
+    """
+    parents = _conditions(space, path)
+    if path.startswith(f"{OPTIONS}.") and MODEL in space and MODEL not in parents:
+        parents = {MODEL: space[MODEL].members(), **parents}
+    for combination in product(*parents.values()):
+        yield dict(zip(parents, combination, strict=True))
+
+
+def own_values(tree: Tree, space: Space) -> Values:
+    """Give the values that the job has now in the space; None where it leaves a field unset.
+
+    Fields that do not matter under the job's own settings are left out.
+    """
+    found: Values = {}
+    for path in _parents_first(space):
+        matters = all(found.get(p) in allowed for p, allowed in space[path].when.items())
+        if matters:
+            found[path] = _get(tree, path)
+    return found
+
+
+def is_member(space: Space, values: Values, exact: bool) -> bool:
+    """Tell whether the space holds these values; `exact`: whether its grid does."""
+    return all(path in space and _holds(space[path], v, exact) for path, v in values.items())
+
+
+def apply(tree: Tree, values: Values) -> Tree:
+    """Give the job's tree with fields set by path.
+
+    The job's own `model.options` belong to its own architecture: under another one only those in
+    `values` remain.
+    """
+    changed = _copy(tree)
+    if MODEL in values and values[MODEL] != _get(tree, MODEL):
+        changed["model"].pop("options", None)
+    for path, value in values.items():
+        *parents, leaf = path.split(".")
+        section = changed
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        if value is None:
+            section.pop(leaf, None)
+        else:
+            section[leaf] = value
+    return changed
+
+
+def _holds(dimension: Dimension, value: Any, exact: bool) -> bool:
+    stepped = not isinstance(dimension, Choice | Flag) and dimension.step is not None
+    if isinstance(dimension, Choice | Flag) or (exact and stepped):
+        return value in dimension.members()
+    numbers = int if isinstance(dimension, IntRange) else (int, float)
+    return isinstance(value, numbers) and dimension.bounds[0] <= value <= dimension.bounds[1]
+
+
+def _get(tree: Tree, path: str) -> Any:
+    node: Any = tree
+    for part in path.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
+
+
+def _copy(tree: Any) -> Any:
+    return {key: _copy(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
+
+
+def _conditions(space: Space, path: str) -> dict[str, list[Value]]:
+    """Give all conditions of a dimension, those of its parents first."""
+    found: dict[str, list[Value]] = {}
+    for parent, values in space[path].when.items():
+        found |= {**_conditions(space, parent), parent: list(values)}
+    return found
+
+
+def _parents_first(space: Space) -> list[str]:
+    order: list[str] = []
+
+    def visit(path: str) -> None:
+        for parent in space[path].when:
+            visit(parent)
+        if path not in order:
+            order.append(path)
+
+    for path in space:
+        visit(path)
+    return order

@@ -1,84 +1,129 @@
-"""`convoy tune`: search for better settings."""
+"""`convoy tune`: search for better settings, or look at a search."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs import console, options
-from jobs.exits import FAILED, CommandError
+from jobs.exits import FAILED, INTERRUPTED, CommandError
 
 if TYPE_CHECKING:
-    from tuning.search import Trial
+    from jobs.config import Job
+    from jobs.rundir import RunDir
+    from jobs.tune import Search
 
-BEST = "best.toml"
 Trials = Annotated[
     int | None, typer.Option(min=1, help="Trials to run, in place of tune.max_trials.")
 ]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Trials at a time, in place of tune.workers.")
+]
+Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this search.")]
+Config = Annotated[
+    Path | None, typer.Argument(metavar="CONFIG", help='Job file (TOML); or "show" and a run.')
+]
+Shown = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The search to show.")]
 
 
 def tune(
-    config: options.ConfigFile,
+    config: Config = None,
+    run: Shown = None,
     trials: Trials = None,
+    workers: Workers = None,
+    resume: Resume = None,
     set_: options.Overrides = None,
     runs: options.Runs = Path("runs"),
     json: options.Json = False,
 ) -> None:
-    """Search for better settings and write the best ones as a job file for `convoy run`."""
-    from jobs.config import load
-    from tuning.config import TuneConfig
+    """Search for better settings and write the best ones as a job file for `convoy run`.
 
+    `convoy tune show RUN` prints the trials of a search. Exit codes: 0 done, 1 no trial completed,
+    2 wrong configuration, 75 interrupted (continue with --resume).
+    """
+    if config == Path("show"):
+        _show(run, json)
+        return
+    if run is not None:
+        raise CommandError(f"unexpected argument {run}: expected one job file, or show RUN")
     overrides = [*(set_ or []), *([f"tune.max_trials={trials}"] if trials else [])]
-    job = load(config, overrides)
+    overrides += [f"tune.workers={workers}"] if workers else []
+    job, directory = _open(config, resume, overrides)
     console.load_tensorflow()
-    from jobs.rundir import RunDir
-    from jobs.tune import check_space, train_once, with_values
-    from tuning.search import NoTrialCompleted, search
+    found = _search(job, directory, runs)
+    if json:
+        console.print_json(found.to_json())
+        return
+    _print(found)
 
-    settings = job.tune or TuneConfig()
-    check_space(job, settings)
-    run = RunDir.create(runs, f"{job.name}-tune", job.to_toml())
+
+def _open(
+    config: Path | None, resume: Path | None, overrides: list[str]
+) -> "tuple[Job, RunDir | None]":
+    from jobs.config import load
+    from jobs.rundir import RunDir
+
+    if resume is not None and overrides:
+        raise CommandError("--resume takes no other settings: a search keeps those it began with")
+    if resume is not None and config is None:
+        directory = RunDir.open(resume)
+        return directory.job(), directory
+    if config is not None and resume is None:
+        return load(config, overrides), None
+    raise CommandError("expected a job file, --resume RUN, or show RUN")
+
+
+def _search(job: "Job", directory: "RunDir | None", runs: Path) -> "Search":
+    from jobs.board import Board
+    from jobs.rundir import RunDir
+    from jobs.signals import stop_on_signal
+    from jobs.tune import NoTrialCompleted, read_trials, resolve, search
+
+    resolved = job if directory else resolve(job)
+    run = directory or RunDir.create(runs, f"{job.name}-tune", resolved.to_toml())
+    console.stderr.print(f"search {run.path}", highlight=False, soft_wrap=True)
+    ended = [t for t in read_trials(run) if t.state != "RUNNING"] if directory else []
+    lowest_is_best = resolved.tune is not None and resolved.tune.lowest_is_best
     try:
-        found = search(settings, partial(train_once, job), run.path, _show)
+        with stop_on_signal() as stop, Board(lowest_is_best, ended) as board:
+            found = search(resolved, run, board, stop.is_set)
     except NoTrialCompleted as problem:
         raise CommandError(str(problem), FAILED) from None
-    run.write(BEST, with_values(job, found[0].values).to_toml())
+    if found is None:
+        message = f"interrupted. Continue with: convoy tune --resume {run.path}"
+        raise CommandError(message, INTERRUPTED)
+    return found
+
+
+def _show(path: Path | None, json: bool) -> None:
+    if path is None:
+        raise CommandError("convoy tune show: expected the directory of a search")
+    console.start_logging()
+    from jobs.board import trial_table
+    from jobs.rundir import RunDir
+    from jobs.tune import read_trials
+
+    trials = read_trials(RunDir.open(path))
+    best = next((trial.to_json() for trial in trials if trial.state == "COMPLETED"), None)
     if json:
-        console.print_json(
-            {"trials": [trial.to_json() for trial in found], "best": found[0].to_json()}
-        )
+        console.print_json({"trials": [trial.to_json() for trial in trials], "best": best})
         return
-    _print(found, run.path / BEST)
+    console.stdout.print(trial_table(f"{path}, best first", trials, {}))
+    for trial in trials:
+        if trial.reason:
+            _say(f"trial {trial.id}: {trial.reason}")
 
 
-def _show(trial: "Trial") -> None:
-    score = "failed" if trial.score is None else f"validation accuracy {trial.score:.4f}"
-    values = "  ".join(f"{path} {_short(value)}" for path, value in trial.values.items())
-    console.stderr.print(f"trial {trial.id}: {score}  {values}", highlight=False, soft_wrap=True)
+def _print(found: "Search") -> None:
+    from jobs.board import trial_table
+    from jobs.tune import BEST
+
+    console.stdout.print(trial_table("trials, best first", found.trials, {}))
+    for trial in found.trials:
+        if trial.reason:
+            _say(f"trial {trial.id}: {trial.reason}")
+    _say(f"Train the best in full: convoy run {found.run / BEST}")
 
 
-def _print(trials: list["Trial"], best: Path) -> None:
-    paths = sorted(trials[0].values)
-    rows: list[list[Any]] = [
-        [
-            t.id,
-            t.state,
-            "" if t.score is None else f"{t.score:.4f}",
-            f"{t.seconds:.1f}",
-            *map(_short, (t.values[p] for p in paths)),
-        ]
-        for t in trials
-    ]
-    names = [path.rpartition(".")[2] for path in paths]
-    heads = names if len(set(names)) == len(names) else paths
-    console.print_table(
-        "trials, best first", ["trial", "state", "accuracy", "seconds", *heads], rows
-    )
-    console.stdout.print(
-        f"Train the best in full: convoy run {best}", highlight=False, soft_wrap=True
-    )
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _say(text: Any) -> None:
+    console.stdout.print(text, highlight=False, soft_wrap=True)

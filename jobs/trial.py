@@ -1,0 +1,197 @@
+"""One trial, as its own process trains it."""
+
+import contextlib
+import json
+import logging
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from jobs.config import Job, load, parse
+from jobs.preparation import load_data, train_network
+from pipeline.dataset import Splits
+from trainer.callbacks import Diverged, Hooks
+from trainer.evaluate import predict, score
+from trainer.fit import FitResult
+from tuning.space import Values, apply
+from tuning.trial import Assignment, Outcome
+
+BEAT_SECONDS = 1.0  # between signs of life
+RESULT = "result.json"
+Send = Callable[..., None]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trial keeps its files: `trials/<id>` in the search's run."""
+
+    run: Path
+    trial: str
+
+    @property
+    def path(self) -> Path:
+        return self.run / "trials" / self.trial
+
+    def take_output(self) -> None:
+        """Send what this process and its libraries print to the trial's log."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "pid").write_text(str(os.getpid()), encoding="utf-8")
+        fd = os.open(self.path / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        for stream in (1, 2):
+            os.dup2(fd, stream)
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
+
+    def finished(self, assignment: Assignment) -> Outcome | None:
+        """Give the outcome of the same assignment when it has been reached before."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            stored = json.loads((self.path / RESULT).read_text(encoding="utf-8"))
+            if stored["assignment"] == assignment.to_json():
+                return Outcome(**stored["outcome"])
+        return None
+
+    def keep(self, assignment: Assignment, outcome: Outcome) -> None:
+        """Write the outcome down, whole or not at all."""
+        stored = {"assignment": assignment.to_json(), "outcome": outcome.__dict__}
+        staged = self.path / f".{RESULT}.partial"
+        staged.write_text(json.dumps(stored, indent=2), encoding="utf-8")
+        staged.rename(self.path / RESULT)
+
+    def prepare(self, assignment: Assignment) -> None:
+        """Put the state there that training continues from: its own, or its parent's."""
+        training = self.path / "training"
+        mark = self.path / "batch_halvings"
+        before = int(mark.read_text()) if mark.exists() else 0
+        if before != assignment.halvings:
+            shutil.rmtree(training, ignore_errors=True)  # states of another batch do not fit
+        mark.write_text(str(assignment.halvings), encoding="utf-8")
+        if assignment.parent is None or training.exists() or assignment.halvings:
+            training.mkdir(exist_ok=True)
+            return
+        staged = self.path / "partial-training"
+        shutil.rmtree(staged, ignore_errors=True)
+        shutil.copytree(self.run / "trials" / assignment.parent / "training", staged)
+        staged.rename(training)
+
+
+def run_trial(assignment: Assignment, place: Place, send: Send) -> Outcome:
+    """Train the search's job with the assignment's values and score it.
+
+    `send` is called with `epoch` and `score` now and then, at least once a second of training.
+    """
+    if (known := place.finished(assignment)) is not None:
+        return known
+    divide_threads()
+    try:
+        outcome = _train(load(place.run / "config.toml"), assignment, place, send)
+    except (MemoryError, tf.errors.ResourceExhaustedError) as problem:
+        return Outcome("memory", reason=f"out of memory: {_first_line(problem)}")
+    except OSError as problem:
+        return Outcome("killed", reason=f"{type(problem).__name__}: {_first_line(problem)}")
+    except Exception as problem:
+        log.exception("trial %s", assignment.trial)  # its log has the traceback
+        kind = "" if isinstance(problem, ValueError | Diverged) else f"{type(problem).__name__}: "
+        return Outcome("raised", reason=f"{kind}{_first_line(problem)}")
+    place.keep(assignment, outcome)
+    return outcome
+
+
+def with_assignment(job: Job, assignment: Assignment) -> Job:
+    """Give the job with the assignment's values, epochs and batch.
+
+    A halved batch keeps the global batch by accumulating gradients. Raises ConfigError when a
+    value is not allowed, ValueError when the batch cannot be halved any more.
+    """
+    changes: Values = dict(assignment.values)
+    if assignment.epochs is not None:
+        changes["train.epochs"] = assignment.epochs
+    changed = with_values(job, changes)
+    parts = 2**assignment.halvings
+    if parts == 1:
+        return changed
+    if changed.train.batch_size < parts:
+        raise ValueError("out of memory, even with one example in a batch")
+    smaller: Values = {"train.batch_size": changed.train.batch_size // parts}
+    if "accumulation_steps" in type(changed.train).model_fields:
+        smaller["train.accumulation_steps"] = parts
+    return with_values(changed, smaller)
+
+
+def with_values(job: Job, values: Values) -> Job:
+    """Give the job with fields set by path.
+
+    Raises ConfigError when a path or a value is not allowed.
+    """
+    tree = job.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return parse(apply(tree, values), "tune.space")
+
+
+def divide_threads() -> None:
+    """Hold TensorFlow to this trial's share of the CPUs, and GPUs to the memory that it needs."""
+    threads = int(os.environ.get("CONVOY_THREADS", "0"))
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def _train(job: Job, assignment: Assignment, place: Place, send: Send) -> Outcome:
+    changed = with_assignment(job, assignment)
+    objective = (job.tune.objective if job.tune else None) or "val_accuracy"
+    data = load_data(changed)
+    send()
+    place.prepare(assignment)
+    model, result = train_network(changed, data, place.path / "training", _beat(objective, send))
+    value = _score(objective, model, data, result)
+    if not math.isfinite(value):
+        raise ValueError(f"{objective} became {value}")
+    _write_hparams(place.path, assignment.values, objective, value)
+    return Outcome("scored", value, len(result.history))
+
+
+def _beat(objective: str, send: Send) -> Hooks:
+    last = 0.0
+
+    def on_step(step: int, steps: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= BEAT_SECONDS:
+            last = time.monotonic()
+            send()
+
+    def on_epoch(epoch: int, logs: dict[str, float]) -> None:
+        send(epoch=epoch, score=logs.get(objective))
+
+    return Hooks(on_step=on_step, on_epoch=on_epoch)
+
+
+def _score(objective: str, model: keras.Model, data: Splits, result: FitResult) -> float:
+    kept: dict[str, float] = result.history[result.best_epoch - 1]
+    if objective in kept:
+        return float(kept[objective])
+    evaluation = score(predict(model, data.validation), data.info.class_names)
+    metrics = {f"val_{name}": value for name, value in evaluation.metrics().items()}
+    if objective not in metrics:
+        allowed = sorted({*kept, *metrics} - {"epoch"})
+        raise ValueError(f"no metric {objective!r} to optimise. Allowed: {', '.join(allowed)}")
+    return metrics[objective]
+
+
+def _write_hparams(directory: Path, values: Values, objective: str, value: float) -> None:
+    """Write what TensorBoard's HParams page shows."""
+    shown = {path: "unset" if v is None else v for path, v in values.items()}
+    with tf.summary.create_file_writer(str(directory / "hparams")).as_default():
+        hparams.hparams(shown, trial_id=directory.name)
+        tf.summary.scalar(objective, value, step=1)
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0][:500]
