@@ -17,7 +17,8 @@ SOURCE_FORMS = {
     "with or without a train/validation/test level",
     "csv:FILE": "a manifest with the columns path, label and optionally split",
     "npz:FILE": "NumPy arrays x_train, y_train and so on",
-    "tfrecord:GLOB": "tf.Example records with image and label, as TFX writes them",
+    "tfrecord:GLOB": "tf.Example records with image and label, as TFX writes them; several globs "
+    "with commas between, each with its split if its files do not say it (train=GLOB,eval=GLOB)",
     "tfds:NAME": "any TensorFlow Datasets builder with an image (or features) and a label",
 }
 

@@ -13,22 +13,30 @@ from pipeline.sources.files import decoding_problem
 from pipeline.sources.source import Examples, Quarantine, Source
 
 GZIP_MAGIC = b"\x1f\x8b"
-SPLIT_WORDS = {"train": "train", "eval": "validation", "val": "validation", "test": "test"}
+SPLIT_WORDS = {
+    "train": "train",
+    "eval": "validation",
+    "val": "validation",
+    "validation": "validation",
+    "test": "test",
+}
 
 
 def tfrecord(place: str, data_dir: Path) -> Source:
-    """Read the files of a glob, gzip-compressed or plain.
+    """Read the files of globs separated by commas, gzip-compressed or plain.
 
-    A file's split is the word train, eval, val or test in its path (TFX: `Split-train/`), else
-    train. `label` is a class number (int64) or a class name (bytes). Raises ValueError when no file
-    matches, or a record has no image or label.
+    A glob may name the split of its files, as in `train=a/*,validation=b/*`; else it is the word
+    train, eval, val or test in a file's path (TFX: `Split-train/`), else train. `label` is a class
+    number (int64) or a class name (bytes). Raises ValueError when a glob matches no file, or a
+    record has no image or label.
     """
-    paths = sorted(Path(name) for name in glob.glob(place, recursive=True))
-    if not paths:
-        raise ValueError(f"source tfrecord: no file matches {place}")
     splits: dict[str, list[Path]] = {}
-    for path in paths:
-        splits.setdefault(_split_of(path), []).append(path)
+    for part in place.split(","):
+        word, _, rest = part.partition("=")
+        split = SPLIT_WORDS.get(word)
+        for path in _matching(rest if split else part):
+            splits.setdefault(split or _split_of(path), []).append(path)
+    paths = [path for files in splits.values() for path in files]
     classes = _classes(paths)
     features: dict[str, Any] = {
         "image": tfds.features.Image(shape=(None, None, 3)),
@@ -36,7 +44,14 @@ def tfrecord(place: str, data_dir: Path) -> Source:
     }
     quarantine: Quarantine = []
     generators = {name: _examples(files, quarantine) for name, files in splits.items()}
-    return Source("tfrecord", _digest(paths), features, generators, quarantine)
+    return Source("tfrecord", _digest(splits), features, generators, quarantine)
+
+
+def _matching(pattern: str) -> list[Path]:
+    paths = sorted(Path(name) for name in glob.glob(pattern, recursive=True))
+    if not paths:
+        raise ValueError(f"source tfrecord: no file matches {pattern}")
+    return paths
 
 
 def _split_of(path: Path) -> str:
@@ -86,9 +101,10 @@ def _parse(record: bytes, path: Path) -> tuple[bytes, int | str]:
     return images[0], int(numbers[0]) if numbers else names[0].decode()
 
 
-def _digest(paths: list[Path]) -> str:
+def _digest(splits: dict[str, list[Path]]) -> str:
     digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{path.parent.name}/{path.name}\0".encode())
-        digest.update(path.read_bytes())
+    for split, paths in sorted(splits.items()):
+        for path in paths:
+            digest.update(f"{split} {path.parent.name}/{path.name}\0".encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -167,6 +167,18 @@ def test_records_of_tfx_are_taken(tmp_path, data_dir, compression, named):
     assert builder.info.splits["validation"].num_examples == 4
 
 
+def test_globs_name_the_split_of_files_that_do_not_say_it(tmp_path, data_dir):
+    for name, count in (("a=1", 8), ("b", 4)):
+        with tf.io.TFRecordWriter(str(tmp_path / name)) as writer:
+            for i in range(count):
+                writer.write(example(i, i % 2))
+    builder = open_source(f"tfrecord:train={tmp_path}/a*,eval={tmp_path}/b", data_dir)
+    sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
+    assert sizes == {"train": 8, "validation": 4}
+    swapped = open_source(f"tfrecord:eval={tmp_path}/a*,train={tmp_path}/b", data_dir)
+    assert swapped.info.splits["train"].num_examples == 4
+
+
 def test_a_glob_that_matches_nothing_is_named(tmp_path, data_dir):
     with pytest.raises(ValueError, match="no file matches .*none"):
         open_source(f"tfrecord:{tmp_path}/none*", data_dir)
