@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -47,6 +47,12 @@ class SourceData:
     quarantine: Quarantine  # files left out because they do not decode
 
 
+class TrainEpochs(Protocol):
+    """Gives the endless training set from an epoch on, without that epoch's first batches."""
+
+    def __call__(self, first: int, skip: int = 0) -> tf.data.Dataset: ...
+
+
 @dataclass(frozen=True)
 class Splits:
     """Batches of (inputs float32 [N, *shape], labels int64 [N]).
@@ -54,9 +60,9 @@ class Splits:
     `train` gives another order at every iteration and drops the remainder, for a static shape;
     `validation` and `test` give every example exactly once, in a fixed order. Where the job mixes
     images, training labels are shares of classes, float32 [N, K].
-    `train_epochs(first)` is the endless training set from epoch `first` on: every epoch's order and
-    augmentation depend only on the seed and its number, so that an interrupted run can continue
-    where it stopped.
+    `train_epochs(first, skip)` is the endless training set from batch `skip` of epoch `first` on:
+    every epoch's order and augmentation depend only on the seed and its number, so that an
+    interrupted run can continue where it stopped.
     """
 
     train: tf.data.Dataset
@@ -65,7 +71,7 @@ class Splits:
     source: SourceData
     info: DataInfo
     prepare: Preparation  # what every batch went through last, and served images go through
-    train_epochs: Callable[[int], tf.data.Dataset]
+    train_epochs: TrainEpochs
     batch_size: int  # of training; at most the number of training examples
     steps_per_epoch: int
     sample: Callable[[int], Samples]  # the first training images; of vectors there are none

@@ -34,9 +34,10 @@ class Training:
     examples: Examples
     batch_size: int
 
-    def epochs(self, first: int) -> tf.data.Dataset:
-        """Give the endless batches from an epoch on."""
+    def epochs(self, first: int, skip: int = 0) -> tf.data.Dataset:
+        """Give the endless batches from an epoch on, without its first `skip` batches."""
         batches = tf.data.Dataset.range(first, tf.int64.max).flat_map(self._epoch)
+        batches = batches.skip(skip)  # before augmentation, which needs no batch but its own
         batches = batches.map(self._finish, tf.data.AUTOTUNE)
         if self.config.service is not None:  # each worker takes epochs of its own
             service = tf.data.experimental.service

@@ -1,87 +1,168 @@
-"""Training state on disk: every variable of model and optimizer, and the history so far.
+"""Training state on disk: every variable of model, optimizer and metrics, and how far they are.
 
 Keras' own files leave out the states of random generators, so a resumed dropout would differ; here
-all of `model.variables` and `optimizer.variables` are kept, and a resumed run equals an undisturbed
-one bit for bit.
+all of `model.variables`, `optimizer.variables` and `model.metrics_variables` are kept, and a
+resumed run equals an undisturbed one bit for bit, the averages of an unfinished epoch included.
 """
 
+import hashlib
+import io
 import json
+import logging
 import os
-import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from trainer.history import History
+from trainer.history import History, best_epoch
 
+STATES, BETWEEN_EPOCHS = "state-*.npz", "state-*-00000000.npz"  # by epochs and steps done
+BEST = "best-*.npz"
+DIGEST_BYTES = 32  # sha256 of the file up to there
 KEPT = 2  # the newest, and the one before in case the newest is damaged
-BEST = "best.npz"
+log = logging.getLogger(__name__)
 
 
-def save(directory: Path, model: keras.Model, history: History) -> None:
-    """Write the state after the last epoch of `history`, whole or not at all; drop older ones."""
-    arrays = {f"model{i:05}": v.numpy() for i, v in enumerate(model.variables)}
-    arrays |= {f"optimizer{i:05}": v.numpy() for i, v in enumerate(model.optimizer.variables)}
-    arrays["history"] = np.array(json.dumps(history))
-    _write(directory / f"epoch-{len(history):05}.npz", arrays)
-    for old in _newest_first(directory)[KEPT:]:
+@dataclass(frozen=True)
+class Progress:
+    """How far training has come. Best-so-far and early stopping follow from the history."""
+
+    history: History = field(default_factory=list)  # one entry per finished epoch
+    step: int = 0  # steps done of the epoch after those
+    seconds: float = 0.0  # that these steps took
+
+    @property
+    def name(self) -> str:
+        return f"state-{len(self.history):05}-{self.step:08}.npz"
+
+
+def save(directory: Path, model: keras.Model, progress: Progress) -> None:
+    """Write the state of a compiled, built model, whole or not at all; drop what it replaces.
+
+    The two newest states stay, and the newest one between two epochs.
+    """
+    arrays = {"progress": np.array(json.dumps(asdict(progress)))}
+    for kind, variables in _state(model).items():
+        arrays |= _named(kind, variables)
+    _write(directory / progress.name, arrays)
+    _prune(directory)
+
+
+def restore(directory: Path, model: keras.Model, between_epochs: bool = False) -> Progress | None:
+    """Put the newest intact state back into a compiled, built model, and give its progress.
+
+    None when there is none. It changes no file, so that any process may call it. `between_epochs`
+    leaves out the states inside an epoch, whose places depend on the clock: with it, two equal runs
+    go back to equal states. Raises ValueError when the state is that of another network or
+    optimizer.
+    """
+    for path in _newest_first(directory, BETWEEN_EPOCHS if between_epochs else STATES):
+        if (found := _read_state(path)) is not None:
+            arrays, progress = found
+            for kind, variables in _state(model).items():
+                _assign(variables, arrays, kind)
+            return progress
+        log.warning("checkpoint %s is damaged: going back to the one before", path)
+    return None
+
+
+def discard_later(directory: Path, progress: Progress) -> None:
+    """Remove what was kept after a progress: training goes on from there, and may go elsewhere."""
+    later = [path for path in directory.glob(STATES) if path.name > progress.name]
+    last_best = _best(directory, len(progress.history)).name
+    later += [path for path in directory.glob(BEST) if path.name > last_best]
+    for path in [*later, *directory.glob("*.partial")]:
+        path.unlink()
+
+
+def save_best(directory: Path, model: keras.Model, epoch: int) -> None:
+    """Keep the weights as those of the best epoch so far, counted from 1."""
+    _write(_best(directory, epoch), _named("model", model.variables))
+    for old in _newest_first(directory, BEST)[KEPT:]:  # an older state needs the older one
         old.unlink()
 
 
-def restore(directory: Path, model: keras.Model) -> History:
-    """Put the newest undamaged state back into a compiled, built model.
-
-    Gives its history, an empty one when there is no state. Raises ValueError when the state is
-    that of another network or optimizer.
-    """
-    for path in _newest_first(directory):
-        if arrays := _read(path):
-            _assign(model.variables, arrays, "model")
-            _assign(model.optimizer.variables, arrays, "optimizer")
-            history: History = json.loads(str(arrays["history"]))
-            return history
-    return []
-
-
-def save_best(directory: Path, model: keras.Model) -> None:
-    """Keep the weights as the best so far."""
-    _write(directory / BEST, {f"model{i:05}": v.numpy() for i, v in enumerate(model.variables)})
-
-
-def restore_best(directory: Path, model: keras.Model) -> None:
-    """Put the best weights back. Raises ValueError when there are none that can be read."""
-    arrays = _read(directory / BEST)
+def restore_best(directory: Path, model: keras.Model, epoch: int) -> None:
+    """Put the best epoch's weights back. Raises ValueError when they cannot be read."""
+    arrays = _read(_best(directory, epoch))
     if not arrays:
-        raise ValueError(f"no readable checkpoint {directory / BEST}: train first")
+        raise ValueError(f"no readable checkpoint {_best(directory, epoch)}: train first")
     _assign(model.variables, arrays, "model")
 
 
-def _assign(variables: list[Any], arrays: dict[str, np.ndarray], prefix: str) -> None:
-    if len(variables) != sum(name.startswith(prefix) for name in arrays):
-        raise ValueError(f"the checkpoint was made by another {prefix} than the job describes")
-    for index, variable in enumerate(variables):
-        variable.assign(arrays[f"{prefix}{index:05}"])
+def assign(variables: Iterable[Any], values: Iterable[np.ndarray]) -> None:
+    """Set variables to values of the same shapes."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
-def _newest_first(directory: Path) -> list[Path]:
-    return sorted(directory.glob("epoch-*.npz"), reverse=True)
+def _state(model: keras.Model) -> dict[str, list[Any]]:
+    return {
+        "model": model.variables,
+        "optimizer": model.optimizer.variables,
+        "metrics": model.metrics_variables,
+    }
 
 
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _named(kind: str, variables: list[Any]) -> dict[str, np.ndarray]:
+    return {f"{kind}{index:05}": variable.numpy() for index, variable in enumerate(variables)}
+
+
+def _assign(variables: list[Any], arrays: Mapping[str, np.ndarray], kind: str) -> None:
+    kept = [arrays[name] for name in sorted(arrays) if name.startswith(kind)]
+    if [array.shape for array in kept] != [tuple(variable.shape) for variable in variables]:
+        raise ValueError(f"the checkpoint was made by another {kind} than the job describes")
+    assign(variables, kept)
+
+
+def _read_state(path: Path) -> tuple[dict[str, np.ndarray], Progress] | None:
+    """Read a state whose best weights can be read too: one is of no use without the other."""
+    if (arrays := _read(path)) is None:
+        return None
+    progress = Progress(**json.loads(str(arrays["progress"])))
+    best = best_epoch(progress.history)
+    return (arrays, progress) if best == 0 or _read(_best(path.parent, best)) else None
+
+
+def _best(directory: Path, epoch: int) -> Path:
+    return directory / f"best-{epoch:05}.npz"
+
+
+def _newest_first(directory: Path, pattern: str) -> list[Path]:
+    return sorted(directory.glob(pattern), reverse=True)
+
+
+def _prune(directory: Path) -> None:
+    spared = _newest_first(directory, BETWEEN_EPOCHS)[:1]
+    for old in _newest_first(directory, STATES)[KEPT:]:
+        if old not in spared:
+            old.unlink()
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_suffix(".partial")
-    with staged.open("wb") as file:
+    with staged.open("w+b") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # NumPy's stub reads ** as its flags
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").digest()  # leaves the file at its end
+        file.write(digest)  # a zip's own sums do not cover its table of contents
         file.flush()
         os.fsync(file.fileno())
     staged.rename(path)
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:
-    try:
-        with path.open("rb") as file, np.load(file) as archive:
-            return dict(archive)  # reads all: the zip's checksums cover every array
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+    """Give the arrays of a file, or None when it is not exactly what was written."""
+    if not path.is_file():
         return None
+    content = path.read_bytes()
+    archive, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    if hashlib.sha256(archive).digest() != digest:
+        return None
+    with np.load(io.BytesIO(archive)) as arrays:
+        return dict(arrays)

@@ -82,6 +82,12 @@ class TrainConfig(BaseModel):
         description="Epochs without a lower validation loss before training ends; unset never "
         "stops early",
     )
+    checkpoint_steps: int | None = Field(
+        None,
+        ge=1,
+        description="Steps between two states on disk inside an epoch, beside the one after every "
+        "epoch; unset writes one every 10 s, or as rarely as keeps it to 1% of the time",
+    )
     top_k: int = Field(
         5,
         ge=2,

@@ -7,11 +7,12 @@ from pathlib import Path
 import keras
 
 from pipeline.dataset import Splits
-from trainer import checkpoint
-from trainer.callbacks import Hooks, Keeper, Observer
+from trainer.callbacks import Hooks, Observer
 from trainer.config import TrainConfig
-from trainer.history import History, best_epoch, has_converged, write_history
+from trainer.history import History, best_epoch
 from trainer.input_report import InputReport
+from trainer.keeper import Keeper
+from trainer.loop import Loop, build_metrics
 from trainer.objective import NO_WEIGHTS, compile_model, with_targets
 
 
@@ -34,35 +35,27 @@ def fit(
 ) -> FitResult:
     """Train until the epochs are done or validation stops improving; keep the best weights.
 
-    Continues from `directory/checkpoints` when a state is there. Writes TensorBoard's files to
-    `directory/logs`, `directory/history.csv`, and `directory/input.json` about the wait for
-    batches. Raises Interrupted when a hook asks to stop, Diverged when the loss is no longer
-    finite.
+    Continues from `directory/checkpoints` when a state is there, at the step where it was written;
+    the weights at the end are, bit for bit, those of a run that was never interrupted. Writes
+    TensorBoard's files to `directory/logs`, `directory/history.csv`, and `directory/input.json`
+    about the wait for batches. Raises Interrupted when a hook asks to stop, Diverged when the loss
+    is no longer finite.
     """
-    hooks = hooks or Hooks()
     compile_model(model, config, loss_weights)
-    states = directory / "checkpoints"
-    history = checkpoint.restore(states, model)
-    first = len(history)
-    if first < config.epochs and not has_converged(history, config.early_stopping_patience):
-        report = InputReport(directory)
-        model.fit(
-            report.watch(with_targets(model, data.train_epochs(first))),
-            initial_epoch=first,
-            epochs=config.epochs,
-            steps_per_epoch=data.steps_per_epoch,
-            validation_data=with_targets(model, data.validation),
-            shuffle=False,  # the epochs come shuffled
-            verbose=0,  # Keras' bar goes to stdout; hooks let the caller draw its own
-            callbacks=[
-                Keeper(states, history, config.early_stopping_patience),
-                report,  # before hooks that may take their time
-                Observer(hooks, data.steps_per_epoch),
-                keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
-            ],
-        )
-    checkpoint.restore_best(states, model)
-    write_history(directory / "history.csv", history)
+    build_metrics(model, with_targets(model, data.validation))
+    report = InputReport(directory)
+    callbacks = keras.callbacks.CallbackList(
+        [
+            report,  # before hooks that may take their time
+            Observer(hooks or Hooks(), data.steps_per_epoch),
+            keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
+        ],
+        model=model,
+    )
+    keeper = Keeper(directory, config.checkpoint_steps)
+    progress = keeper.restore(model)
+    history = Loop(model, data, config, keeper, callbacks).run(progress, report.watch)
+    keeper.restore_best(model, best_epoch(history))
     examples = data.steps_per_epoch * data.batch_size
     seconds = sorted(epoch["seconds"] for epoch in history)
     return FitResult(history, best_epoch(history), examples / seconds[len(seconds) // 2])

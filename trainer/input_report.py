@@ -19,7 +19,8 @@ class InputReport(keras.callbacks.Callback):
 
     `watch` must wrap the training batches. `directory/input.json` holds one entry per epoch, those
     of an earlier part of the run included: `seconds` from the first step to the last,
-    `waiting_seconds` of them, and their ratio `waiting_share`.
+    `waiting_seconds` of them, their ratio `waiting_share`, and the number of `steps` that were
+    measured: of an epoch that was interrupted, those after it went on.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -28,6 +29,7 @@ class InputReport(keras.callbacks.Callback):
         self.epochs: list[dict[str, float]] = read(directory)
         self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self._started = self._ended = 0.0
+        self._steps = 0
 
     def watch(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Add up the time between asking for a batch and having it."""
@@ -43,21 +45,26 @@ class InputReport(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._waited.assign(0.0)
-        self._started = time.perf_counter()
+        self._started, self._steps = time.perf_counter(), 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._ended = time.perf_counter()  # the last one stands: validation comes after it
+        self._steps += 1
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._steps == 0:
+            return  # interrupted in its validation: it was not this process that trained
         seconds, waited = self._ended - self._started, float(self._waited.numpy())
         entry = {"epoch": epoch + 1, "seconds": seconds, "waiting_seconds": waited}
-        known = [entry for entry in self.epochs if entry["epoch"] <= epoch]
-        self.epochs = [*known, entry | {"waiting_share": min(waited / seconds, 1.0)}]
+        entry |= {"waiting_share": min(waited / seconds, 1.0), "steps": self._steps}
+        self.epochs = [*(entry for entry in self.epochs if entry["epoch"] <= epoch), entry]
         staged = self.path.with_suffix(".partial")
         staged.write_text(json.dumps(self.epochs, indent=2) + "\n", encoding="utf-8")
         staged.rename(self.path)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if not self.epochs:
+            return  # interrupted in the first one
         shares = [entry["waiting_share"] for entry in self.epochs]
         log.info(
             "input: steps waited %.0f%% of their time for batches (first epoch %.0f%%)",

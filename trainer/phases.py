@@ -6,11 +6,12 @@ from pathlib import Path
 import keras
 
 from pipeline.dataset import Splits
-from trainer import checkpoint, transfer
+from trainer import transfer
 from trainer.callbacks import Hooks
 from trainer.config import TrainConfig
 from trainer.fit import FitResult, fit
 from trainer.history import MONITOR, History, write_history
+from trainer.keeper import Keeper
 
 SECOND = "fine_tune"  # the second phase's directory inside the run
 
@@ -39,8 +40,8 @@ def fit_phases(
     write_history(directory / "history.csv", history)
     best = len(first.history) + second.best_epoch
     if history[first.best_epoch - 1][MONITOR] <= history[best - 1][MONITOR]:
-        checkpoint.restore_best(directory / "checkpoints", model)  # the second phase did not help
-        best = first.best_epoch
+        best = first.best_epoch  # the second phase did not help
+        Keeper(directory).restore_best(model, best)
     return FitResult(history, best, second.examples_per_second)
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from trainer import checkpoint, network, zoo
+from trainer import network
 from trainer.callbacks import Diverged, Hooks, Interrupted
 from trainer.config import ModelConfig, TrainConfig
 from trainer.fit import fit
@@ -54,28 +54,6 @@ def test_a_run_stopped_and_continued_equals_an_undisturbed_one_bit_for_bit(digit
         assert np.array_equal(one, other), one.path
     timeless = [{k: v for k, v in e.items() if k != "seconds"} for e in whole.history]
     assert timeless == [{k: v for k, v in e.items() if k != "seconds"} for e in rest.history]
-
-
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(digits, tmp_path):
-    fit(fresh(digits), digits, TRAIN, tmp_path)
-    newest = max((tmp_path / "checkpoints").glob("epoch-*.npz"))
-    newest.write_bytes(newest.read_bytes()[:-100])
-    model = fresh(digits)
-    compile_model(model, TRAIN)
-    assert len(checkpoint.restore(tmp_path / "checkpoints", model)) == 3
-
-
-def test_a_checkpoint_of_another_network_is_refused(digits, tmp_path):
-    fit(fresh(digits), digits, TRAIN.model_copy(update={"epochs": 1}), tmp_path)
-    other = zoo.build("lenet5", image_size=(16, 16), channels=1, num_classes=10)
-    compile_model(other, TRAIN)
-    with pytest.raises(ValueError, match="made by another model than the job describes"):
-        checkpoint.restore(tmp_path / "checkpoints", other)
-
-
-def test_best_weights_that_are_missing_are_named(digits, tmp_path):
-    with pytest.raises(ValueError, match=r"no readable checkpoint .*best\.npz"):
-        checkpoint.restore_best(tmp_path, fresh(digits))
 
 
 def test_a_loss_that_is_no_number_ends_training_and_names_the_rate(digits, tmp_path):

@@ -30,7 +30,7 @@ def slowed(batches: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def test_a_slow_source_shows_as_waiting(digits, tmp_path):
-    slow = replace(digits, train_epochs=lambda first: slowed(digits.train_epochs(first)))
+    slow = replace(digits, train_epochs=lambda first, skip: slowed(digits.train_epochs(first)))
     fit(network.build(ModelConfig(name="lenet5"), digits.info), slow, TRAIN, tmp_path)
     report = read(tmp_path)
     assert [entry["epoch"] for entry in report] == [1, 2]

@@ -1,0 +1,127 @@
+"""The loop of training, from any step of any epoch on.
+
+Keras' own `fit` begins at the first step of an epoch. Its compiled step, its evaluation and its
+callbacks are used here, its loop is not.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from pipeline.dataset import Splits
+from trainer import checkpoint
+from trainer.callbacks import Interrupted, check_loss
+from trainer.checkpoint import Progress
+from trainer.config import TrainConfig
+from trainer.history import History, best_epoch, has_converged
+from trainer.keeper import Keeper
+from trainer.objective import main_logs, with_targets
+
+Watch = Callable[[tf.data.Dataset], tf.data.Dataset]
+
+
+class Loop:
+    """Trains a compiled model whose metrics are built, and has every state of it kept."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        data: Splits,
+        config: TrainConfig,
+        keeper: Keeper,
+        callbacks: keras.callbacks.CallbackList,
+    ) -> None:
+        self.model, self.data, self.config = model, data, config
+        self.keeper, self.callbacks = keeper, callbacks
+        self.progress = Progress()
+
+    def run(self, progress: Progress, watch: Watch) -> History:
+        """Train from there to the end, on batches that go through `watch`, and give the history.
+
+        The model must be in the state of `progress`. Raises Interrupted when a callback does so,
+        with the last finished step on disk; Diverged when the loss is no longer finite, with no
+        state of that on disk. After `keeper.restore` it may be called again.
+        """
+        self.progress = progress
+        if self._is_over():
+            return progress.history
+        self.model.make_train_function()
+        batches = self._batches(watch)
+        self.callbacks.on_train_begin()
+        try:
+            while not self._is_over():
+                self._epoch(batches)
+        except Interrupted:
+            self.keeper.save(self.model, self.progress)
+            raise
+        finally:
+            self.callbacks.on_train_end()
+        return self.progress.history
+
+    def _is_over(self) -> bool:
+        history = self.progress.history
+        patience = self.config.early_stopping_patience
+        return len(history) >= self.config.epochs or has_converged(history, patience)
+
+    def _batches(self, watch: Watch) -> Iterator[Any]:
+        """Give one iterator for all epochs: the next one's first batches come during validation."""
+        epochs = self.data.train_epochs(len(self.progress.history), self.progress.step)
+        batches = watch(with_targets(self.model, epochs))
+        return iter(self.model.distribute_strategy.experimental_distribute_dataset(batches))
+
+    def _epoch(self, batches: Iterator[Any]) -> None:
+        epoch = len(self.progress.history)
+        if self.progress.step == 0:
+            self.model.reset_metrics()
+        self.callbacks.on_epoch_begin(epoch)
+        started = time.perf_counter() - self.progress.seconds
+        for step in range(self.progress.step, self.data.steps_per_epoch):
+            self.callbacks.on_train_batch_begin(step)
+            self.model.train_function(batches)
+            self.progress = replace(
+                self.progress, step=step + 1, seconds=time.perf_counter() - started
+            )
+            if self.keeper.is_due(self.progress):
+                check_loss(self._training_logs(), epoch + 1)  # a state of it would be of no use
+                self.keeper.save(self.model, self.progress)
+            self.callbacks.on_train_batch_end(step)
+        logs = self._training_logs()
+        check_loss(logs, epoch + 1)
+        logs |= self._validate()
+        entry = {"epoch": epoch + 1, **main_logs(logs), "seconds": time.perf_counter() - started}
+        self._finish(entry)
+        self.callbacks.on_epoch_end(epoch, logs)
+
+    def _finish(self, entry: dict[str, float]) -> None:
+        self.progress = Progress([*self.progress.history, entry])
+        epoch = len(self.progress.history)
+        if best_epoch(self.progress.history) == epoch:
+            self.keeper.save_best(self.model, epoch)  # first: a state counts on its best weights
+        self.keeper.save(self.model, self.progress)
+
+    def _training_logs(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self.model.get_metrics_result().items()}
+
+    def _validate(self) -> dict[str, float]:
+        """Evaluate, and put the epoch's own averages back: an interruption has yet to save them."""
+        averages = [variable.numpy() for variable in self.model.metrics_variables]
+        try:
+            scores = self.model.evaluate(
+                with_targets(self.model, self.data.validation),
+                verbose=0,
+                callbacks=self.callbacks,
+                return_dict=True,
+            )
+        finally:
+            checkpoint.assign(self.model.metrics_variables, averages)
+        return {f"val_{name}": value for name, value in scores.items()}
+
+
+def build_metrics(model: keras.Model, batches: tf.data.Dataset) -> None:
+    """Make the variables of loss and metrics, which Keras makes in the first step, for a state."""
+    with model.distribute_strategy.scope():
+        model._symbolic_build(data_batch=batches.element_spec)
