@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainer.config import TrainConfig
+from trainer.config import JitMode, TrainConfig
 from trainer.optimizers import make_optimizer
 
 MAIN = "probabilities"  # the output that is exported
@@ -15,22 +15,33 @@ NO_WEIGHTS: Mapping[str, float] = MappingProxyType({})
 
 
 def compile_model(
-    model: keras.Model, config: TrainConfig, loss_weights: Mapping[str, float] = NO_WEIGHTS
+    model: keras.Model,
+    config: TrainConfig,
+    loss_weights: Mapping[str, float] = NO_WEIGHTS,
+    steps_per_epoch: int = 1,
 ) -> None:
     """Compile for either kind of labels, and build the optimizer's variables for states to fill.
 
     `loss_weights` tells how much the loss of an output counts, by its name; 1 where it is silent.
+    `steps_per_epoch` gives the learning rate's schedule its length; evaluation needs none.
     """
     several = isinstance(model.output, dict)
     weights = {name: loss_weights.get(name, 1.0) for name in output_names(model)}
     model.compile(
-        optimizer=make_optimizer(config.optimizer, config.learning_rate),
+        optimizer=make_optimizer(config, steps_per_epoch),
         loss=dict.fromkeys(weights, cross_entropy) if several else cross_entropy,
         loss_weights=weights if several else None,
         metrics={MAIN: [accuracy]} if several else [accuracy],
-        jit_compile=bool(tf.config.list_physical_devices("GPU")),  # on CPUs compiling never pays
+        jit_compile=compiles(config.jit),
     )
     model.optimizer.build(model.trainable_variables)
+
+
+def compiles(jit: JitMode) -> bool:
+    """Tell whether XLA compiles the training step."""
+    if jit != "auto":
+        return jit == "on"
+    return bool(tf.config.list_physical_devices("GPU"))  # on CPUs compiling never pays
 
 
 def cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
@@ -52,11 +63,11 @@ def accuracy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
 
 
 def with_targets(model: keras.Model, batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Repeat the labels for every output of the model."""
+    """Repeat the labels, and the weights of examples if any, for every output of the model."""
     if not isinstance(model.output, dict):
         return batches
     names = output_names(model)
-    return batches.map(lambda inputs, labels: (inputs, dict.fromkeys(names, labels)))
+    return batches.map(lambda inputs, *rest: (inputs, *(dict.fromkeys(names, r) for r in rest)))
 
 
 def main_logs(logs: dict[str, Any]) -> dict[str, float]:

@@ -1,9 +1,11 @@
 """Digits, small enough to train on in a test."""
 
+import keras
 import pytest
 
 from pipeline import DataConfig, load
 from pipeline.dataset import Splits
+from trainer.objective import MAIN
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +19,12 @@ def digits(data_dir) -> Splits:
 def iris(data_dir) -> Splits:
     """Flowers in batches of 16."""
     return load(DataConfig(source="iris", data_dir=str(data_dir)), batch_size=16)
+
+
+@pytest.fixture
+def two_headed() -> keras.Model:
+    """A network with an auxiliary classifier."""
+    image = keras.Input((16, 16, 1))
+    x = keras.layers.Flatten()(image)
+    heads = {n: keras.layers.Dense(10, "softmax", name=n)(x) for n in (MAIN, "aux1")}
+    return keras.Model(image, heads)

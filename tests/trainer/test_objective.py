@@ -1,21 +1,11 @@
-import keras
 import pytest
 
 from trainer import network
 from trainer.config import ModelConfig, TrainConfig
 from trainer.fit import fit
-from trainer.objective import MAIN, compile_model, main_logs, with_targets
+from trainer.objective import compile_model, main_logs, with_targets
 
 TRAIN = TrainConfig(epochs=1, batch_size=100)
-
-
-@pytest.fixture
-def two_headed() -> keras.Model:
-    """A network with an auxiliary classifier."""
-    image = keras.Input((16, 16, 1))
-    x = keras.layers.Flatten()(image)
-    heads = {n: keras.layers.Dense(10, "softmax", name=n)(x) for n in (MAIN, "aux1")}
-    return keras.Model(image, heads)
 
 
 def test_the_losses_of_all_outputs_are_weighed_and_added(two_headed, digits):

@@ -40,7 +40,10 @@ class DigitOptions(Options):
 
     first_kernel: Literal[3, 5] = Field(5, description="side of the first convolution's window")
     filters: Annotated[tuple[Width, Width], Strict(False)] = Field(
-        (32, 64), description="channels of the two convolutions"
+        (32, 64), description="channels of the two stages"
+    )
+    convolutions: Width = Field(
+        1, description="convolutions in a stage, ahead of its pooling; each takes a border off"
     )
     units: Width = Field(128, description="neurons of the dense layer")
     pooling: Pooling = Field("max", description="how 2x2 pixels become one")
@@ -92,6 +95,8 @@ class DigitCNN(Architecture):
         x = inputs
         kernels = (options.first_kernel, 3)
         for i, (filters, kernel) in enumerate(zip(options.filters, kernels, strict=True), start=1):
+            for extra in range(options.convolutions - 1):
+                x = _conv(x, (filters, kernel), options, f"conv{i}_{extra}")
             x = _conv_pool(x, (filters, kernel), options, f"conv{i}")
             x = dropout(x, options.conv_dropout[i - 1], f"conv{i}_drop")
         x = layers.Flatten(name="flatten")(x)
@@ -108,6 +113,16 @@ def _conv_pool(
     options: LeNetOptions | DigitOptions,
     name: str,
 ) -> keras.KerasTensor:
+    x = _conv(x, filters_kernel, options, name)
+    return _POOLINGS[options.pooling](2, name=f"{name}_pool")(x)
+
+
+def _conv(
+    x: keras.KerasTensor,
+    filters_kernel: tuple[int, int],
+    options: LeNetOptions | DigitOptions,
+    name: str,
+) -> keras.KerasTensor:
     x = layers.Conv2D(
         *filters_kernel,
         use_bias=not options.batch_norm,
@@ -116,5 +131,4 @@ def _conv_pool(
     )(x)
     if options.batch_norm:
         x = layers.BatchNormalization(name=f"{name}_bn")(x)
-    x = layers.Activation(options.activation, name=f"{name}_act")(x)
-    return _POOLINGS[options.pooling](2, name=f"{name}_pool")(x)
+    return layers.Activation(options.activation, name=f"{name}_act")(x)
