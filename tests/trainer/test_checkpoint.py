@@ -1,5 +1,7 @@
 """States on disk: all that training needs, whole or not at all."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -167,3 +169,61 @@ def test_states_are_due_every_so_many_steps_or_by_the_clock(tmp_path):
     assert [step for step in range(1, 12) if by_steps.is_due(Progress(step=step))] == [5, 10]
     by_the_clock = Keeper(tmp_path)
     assert not by_the_clock.is_due(Progress(step=5))  # far less than 10 s have passed
+
+
+class Killed(BaseException):
+    """Stands for the end of a process: nothing catches it."""
+
+
+class Fuse:
+    """Ends what runs at the n-th file operation in a directory, once it is lit."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.left = str(directory), -1
+        sys.addaudithook(self._on_event)  # Python asks it before each operation, to the end
+
+    def blows(self, operations: int, action: Callable[[], None]) -> bool:
+        """Run the action with so many operations allowed, and tell whether it wanted more."""
+        self.left = operations
+        try:
+            action()
+        except Killed:
+            return True
+        finally:
+            self.left = -1
+        return False
+
+    def _on_event(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.left < 0 or event not in ("open", "os.rename", "os.remove", "os.listdir"):
+            return
+        if str(arguments[0]).startswith(self.directory):
+            if self.left == 0:
+                raise Killed
+            self.left -= 1
+
+
+def test_an_end_at_any_file_operation_leaves_the_old_state_or_the_new_one(tmp_path):
+    old, new, other = trained(1), trained(2), trained(3)
+    before, after = Progress([entry(1)]), Progress([entry(1), entry(2, 0.5)])
+    fuse = Fuse(tmp_path)
+    outcomes = []
+    for operations in range(100):
+        directory = tmp_path / str(operations)
+        checkpoint.save_best(directory, old, 1)
+        for progress in (Progress(), Progress([], 9), before):
+            checkpoint.save(directory, old, progress)
+
+        def finish_an_epoch(directory: Path = directory) -> None:
+            checkpoint.save_best(directory, new, 2)
+            checkpoint.save(directory, new, after)
+
+        cut = fuse.blows(operations, finish_an_epoch)
+        outcomes.append(checkpoint.restore(directory, other))
+        assert outcomes[-1] in (before, after), f"after {operations} operations"
+        assert equal(other, old if outcomes[-1] == before else new)
+        checkpoint.restore_best(directory, other, len(outcomes[-1].history))
+        if not cut:
+            break
+    assert outcomes[0] == before
+    assert outcomes[-1] == after
+    assert outcomes.count(after) > 1  # an end while old states are dropped

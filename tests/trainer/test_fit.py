@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -35,20 +36,28 @@ def test_training_learns_and_keeps_the_best_epoch(digits, tmp_path):
     assert read_history(tmp_path / "history.csv") == result.history
 
 
+def stop_after(batches: int) -> Callable[[], bool]:
+    """Give a request to stop that comes after so many batches."""
+    left = iter(range(batches - 1, -1, -1))
+    return lambda: next(left) == 0
+
+
 def test_a_run_stopped_and_continued_equals_an_undisturbed_one_bit_for_bit(digits, tmp_path):
+    """Stopped inside an epoch, inside the validation after it, and inside a later epoch."""
     undisturbed = fresh(digits)
     whole = fit(undisturbed, digits, TRAIN, tmp_path / "whole")
-    steps = 0
-
-    def stop_in_the_third_epoch() -> bool:
-        nonlocal steps
-        steps += 1
-        return steps > 2 * digits.steps_per_epoch + 5
-
-    stopping = Hooks(stop_requested=stop_in_the_third_epoch)
-    with pytest.raises(Interrupted):
-        fit(fresh(digits), digits, TRAIN, tmp_path / "cut", stopping)
-    continued = fresh(digits, seed=99)  # another start: all must come from the checkpoint
+    states = []
+    for seed, batches in enumerate((7, 6, 20)):  # of training or validation, in each part
+        stopping = Hooks(stop_requested=stop_after(batches))
+        with pytest.raises(Interrupted):  # from another start each: all comes from the checkpoint
+            fit(fresh(digits, seed), digits, TRAIN, tmp_path / "cut", stopping)
+        states.append(max((tmp_path / "cut" / "checkpoints").glob("state-*.npz")).name)
+    assert states == [
+        "state-00000-00000007.npz",
+        "state-00000-00000012.npz",  # all steps of the epoch
+        "state-00002-00000004.npz",
+    ]
+    continued = fresh(digits, seed=99)
     rest = fit(continued, digits, TRAIN, tmp_path / "cut")
     for one, other in zip(undisturbed.variables, continued.variables, strict=True):
         assert np.array_equal(one, other), one.path
