@@ -41,7 +41,7 @@ def fit(
     about the wait for batches. Raises Interrupted when a hook asks to stop, Diverged when the loss
     is no longer finite.
     """
-    compile_model(model, config, loss_weights)
+    compile_model(model, config, loss_weights, data.steps_per_epoch)
     build_metrics(model, with_targets(model, data.validation))
     report = InputReport(directory)
     callbacks = keras.callbacks.CallbackList(

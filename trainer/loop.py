@@ -14,12 +14,16 @@ import tensorflow as tf
 
 from pipeline.dataset import Splits
 from trainer import checkpoint
+from trainer.averaging import averaged_weights
 from trainer.callbacks import Interrupted, check_loss
 from trainer.checkpoint import Progress
 from trainer.config import TrainConfig
 from trainer.history import History, best_epoch, has_converged
 from trainer.keeper import Keeper
 from trainer.objective import main_logs, with_targets
+from trainer.optimizers import multiply_rate
+from trainer.schedules import plateau_scale
+from trainer.targets import training_targets
 
 Watch = Callable[[tf.data.Dataset], tf.data.Dataset]
 
@@ -70,7 +74,8 @@ class Loop:
     def _batches(self, watch: Watch) -> Iterator[Any]:
         """Give one iterator for all epochs: the next one's first batches come during validation."""
         epochs = self.data.train_epochs(len(self.progress.history), self.progress.step)
-        batches = watch(with_targets(self.model, epochs))
+        taught = training_targets(epochs, self.config, self.data.source)
+        batches = watch(with_targets(self.model, taught))
         return iter(self.model.distribute_strategy.experimental_distribute_dataset(batches))
 
     def _epoch(self, batches: Iterator[Any]) -> None:
@@ -91,16 +96,21 @@ class Loop:
             self.callbacks.on_train_batch_end(step)
         logs = self._training_logs()
         check_loss(logs, epoch + 1)
-        logs |= self._validate()
-        entry = {"epoch": epoch + 1, **main_logs(logs), "seconds": time.perf_counter() - started}
-        self._finish(entry)
+        with averaged_weights(self.model):
+            logs |= self._validate()
+            entry = {"epoch": epoch + 1, **main_logs(logs)}
+            history = [*self.progress.history, entry | {"seconds": time.perf_counter() - started}]
+            if best_epoch(history) == epoch + 1:  # before the state, which counts on them
+                self.keeper.save_best(self.model, epoch + 1)
+        self._finish(history)
         self.callbacks.on_epoch_end(epoch, logs)
 
-    def _finish(self, entry: dict[str, float]) -> None:
-        self.progress = Progress([*self.progress.history, entry])
-        epoch = len(self.progress.history)
-        if best_epoch(self.progress.history) == epoch:
-            self.keeper.save_best(self.model, epoch)  # first: a state counts on its best weights
+    def _finish(self, history: History) -> None:
+        plateau = self.config.plateau
+        if plateau is not None:
+            before = plateau_scale(plateau, history[:-1])
+            multiply_rate(self.model.optimizer, plateau_scale(plateau, history) / before)
+        self.progress = Progress(history)
         self.keeper.save(self.model, self.progress)
 
     def _training_logs(self) -> dict[str, float]:

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from operator import attrgetter
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from trainer.config import ModelConfig, TrainConfig
 from trainer.fit import fit
 from trainer.history import best_epoch, has_converged, read_history, write_history
 from trainer.objective import compile_model
+from trainer.optimizers import rate_scale
 
 DROPOUT_NET = ModelConfig(
     name="mnist_cnn", options={"filters": [4, 4], "units": 16, "first_kernel": 3}
@@ -104,3 +106,29 @@ def test_history_survives_its_file(tmp_path):
     history = [{"epoch": 1.0, "loss": 0.1 + 0.2}, {"epoch": 2.0, "loss": math.pi}]
     write_history(tmp_path / "history.csv", history)
     assert read_history(tmp_path / "history.csv") == history
+
+
+def test_averages_schedule_and_a_plateau_survive_an_interruption(digits, tmp_path):
+    settings = {
+        "ema_momentum": 0.9,
+        "schedule": {"name": "cosine", "warmup_epochs": 1},
+        "plateau": {"patience": 1, "factor": 0.5},
+        "label_smoothing": 0.1,
+        "class_weights": "balanced",
+        "optimizer": "nesterov",
+        "learning_rate": 0.3,  # too high, so that validation gets worse
+    }
+    config = TrainConfig.model_validate(TRAIN.model_dump() | settings)
+    undisturbed = fresh(digits)
+    fit(undisturbed, digits, config, tmp_path / "whole")
+    stopping = Hooks(stop_requested=stop_after(40))
+    with pytest.raises(Interrupted):
+        fit(fresh(digits), digits, config, tmp_path / "cut", stopping)
+    continued = fresh(digits, seed=99)
+    fit(continued, digits, config, tmp_path / "cut")
+    for kind in ("variables", "optimizer.variables"):
+        pairs = zip(attrgetter(kind)(undisturbed), attrgetter(kind)(continued), strict=True)
+        for one, other in pairs:
+            assert np.array_equal(one, other), one.path
+    assert float(rate_scale(continued.optimizer).numpy()) < 1
+    assert float(continued.optimizer.iterations.numpy()) == 4 * digits.steps_per_epoch
