@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +148,13 @@ class Nest:
         return self.wait()
 
     def killed(
-        self, when: Callable[[], bool], cwd: Path, *arguments: str
+        self, stage: str, share: float | None, cwd: Path, *arguments: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command and SIGKILL it as soon as `when` holds."""
+        """Run a command and SIGKILL it when a stage ends, or `share` seconds after it begins."""
+        reached = point(cwd, stage, share)
         self.start(cwd, *arguments)
         deadline = time.monotonic() + DEADLINE
-        while not when() and time.monotonic() < deadline:
+        while not reached() and time.monotonic() < deadline:
             if select.select([self._parent.stdout], [], [], 0.0005)[0]:  # it has ended by itself
                 return self.wait()
         return self.kill()
@@ -167,6 +169,28 @@ class Nest:
         """End the process that forks."""
         with self._parent:  # closes its pipes, which ends it
             pass
+
+
+def newest_state(place: Path) -> dict[str, Any]:
+    """Read the state of the newest run of a place of work; an empty one when there is none."""
+    paths = sorted(place.glob("runs/*/*/state.json"))
+    return json.loads(paths[-1].read_bytes()) if paths else {}
+
+
+def point(place: Path, stage: str, share: float | None) -> Callable[[], bool]:
+    """Give a function that tells whether a run which starts from now on has come to a point."""
+    began, seen = datetime.now(UTC).isoformat(), [0.0]
+
+    def reached() -> bool:
+        state = newest_state(place)
+        if state.get("stages", {}).get(stage, {}).get("ended", "") > began:
+            return True
+        if share is None or state.get("running") != stage or state["since"] < began:
+            return False
+        seen[0] = seen[0] or time.monotonic()
+        return time.monotonic() - seen[0] >= share
+
+    return reached
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,30 +40,6 @@ def undisturbed(nest, published, tmp_path_factory) -> RunDir:
     return RunDir(place / json.loads(done.stdout)["run"])
 
 
-def moment(place: Path, stage: str, share: float | None) -> Callable[[], bool]:
-    """Give a function that tells whether a run started from now on is at a certain point.
-
-    The point is the end of a stage, or, `share` of a second after its beginning, inside it.
-    """
-    began, seen = datetime.now(UTC).isoformat(), [0.0]
-
-    def reached() -> bool:
-        state = newest_state(place)
-        if state.get("stages", {}).get(stage, {}).get("ended", "") > began:
-            return True
-        if share is None or state.get("running") != stage or state["since"] < began:
-            return False
-        seen[0] = seen[0] or time.monotonic()
-        return time.monotonic() - seen[0] >= share
-
-    return reached
-
-
-def newest_state(place: Path) -> dict[str, Any]:
-    paths = sorted(place.glob("runs/tiny/*/state.json"))
-    return json.loads(paths[-1].read_bytes()) if paths else {}
-
-
 def assert_ended_like(undisturbed: RunDir, place: Path) -> None:
     (path,) = [p for p in (place / "runs" / "tiny").iterdir()]
     run, store = RunDir(path), Store(place / "models")
@@ -100,7 +75,7 @@ def test_killed_again_and_again_it_ends_like_an_undisturbed_run(
         runs = sorted(place.glob("runs/tiny/*"))
         again = ("--resume", str(runs[-1]), "--json") if number % 2 and runs else None
         command = again or ("job.toml", *settings)
-        done = nest.killed(moment(place, stage, share), place, "run", *command)
+        done = nest.killed(stage, share, place, "run", *command)
         assert done.returncode == -9, (stage, share, done.stderr)
     done = nest(place, "run", "job.toml", *settings)
     assert done.returncode == 0, done.stderr
@@ -117,7 +92,7 @@ def test_killed_once_it_ends_like_an_undisturbed_run(
 ):
     share = undisturbed.seconds().get(stage, 0.1) / 2 if inside else None
     place = workplace.path
-    killed = nest.killed(moment(place, stage, share), place, "run", "job.toml", *settings)
+    killed = nest.killed(stage, share, place, "run", "job.toml", *settings)
     assert killed.returncode == -9
     done = nest(place, "run", "job.toml", *settings)
     assert done.returncode == 0, done.stderr
@@ -128,7 +103,7 @@ def test_two_runs_of_a_name_at_once_are_one_run_and_a_clear_word(nest, workplace
     place = workplace.path
     pid = nest.start(place, "run", "job.toml", *QUICK)
     deadline = time.monotonic() + 120
-    while not newest_state(place) and time.monotonic() < deadline:
+    while not list(place.glob("runs/tiny/*/state.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
     second = workplace("run", "job.toml", "--json")
     assert (second.returncode, second.stdout) == (2, "")
