@@ -1,18 +1,28 @@
 """Where a model comes from: what one needs to know, or to train it again."""
 
-import platform
-import subprocess
+import json
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from jobs import origin
 from jobs.config import Job
 from jobs.fingerprint import fingerprint
 from jobs.rundir import RunDir
 from pipeline.dataset import DataInfo
 from serving.store import Store
 
-LIBRARIES = ("convoy-trainer", "tensorflow", "keras", "tensorflow-datasets", "numpy")
+LIBRARIES = (
+    "convoy-trainer",
+    "tensorflow",
+    "keras",
+    "keras-tuner",
+    "tensorflow-datasets",
+    "numpy",
+    "pillow",
+    "scikit-learn",
+)
+SEARCHED = "best_hyperparameters.txt"  # what a search leaves in its own run directory
 
 
 def make_card(job: Job, run: RunDir, info: DataInfo) -> dict[str, Any]:
@@ -24,26 +34,39 @@ def make_card(job: Job, run: RunDir, info: DataInfo) -> dict[str, Any]:
         "config": job.model_dump(mode="json", by_alias=True, exclude_none=True),
         "data": asdict(info),
         "seeds": {"data": job.data.seed, "train": job.train.seed},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in LIBRARIES},
-        },
-        "git_revision": _git_revision(),
-        "machine": {"system": platform.platform(), "processor": platform.machine()},
+        "search": _search(job, run),
+        "versions": _versions(),
+        "git_revision": origin.git_revision(),
+        "git_dirty": origin.git_dirty(),
+        "machine": origin.machine(),
         "metrics": run.read_json("evaluation.json"),
         "blessing": run.read_json("blessing.json"),
         "parent_version": Store(job.publish.store).live(job.name),
     }
 
 
-def _git_revision() -> str | None:
-    """Give the git revision of the working directory, where the job file lives.
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": origin.python()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # convoy itself, run from a checkout that is not installed
+            found[name] = None
+    return found
 
-    None outside a checkout.
-    """
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()
+
+def _search(job: Job, run: RunDir) -> dict[str, Any] | None:
+    """Give the last search of this name whose best values the job has; None without one."""
+    settings = job.model_dump(mode="json", by_alias=True)
+    for path in sorted(run.path.parent.glob(f"*/{SEARCHED}"), reverse=True):
+        values = json.loads(path.read_text(encoding="utf-8"))["values"]
+        chosen = {key: value for key, value in values.items() if "/" not in key}  # not the tuner's
+        if chosen and all(_lookup(settings, key) == value for key, value in chosen.items()):
+            return {"run": path.parent.name, "values": chosen}
+    return None
+
+
+def _lookup(tree: Any, path: str) -> Any:
+    for key in path.split("."):
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree

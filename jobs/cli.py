@@ -12,6 +12,7 @@ from jobs.commands import (
     demo,
     drift,
     evaluate,
+    lineage,
     models,
     predict,
     preview,
@@ -41,6 +42,8 @@ app.command("drift")(drift.drift)
 app.command("demo")(demo.demo)
 data.app.command("preview")(preview.preview)
 app.add_typer(data.app, name="data")
+models.app.command("show")(lineage.show)
+models.app.command("diff")(lineage.diff)
 app.add_typer(models.app, name="models")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(zoo.app, name="zoo")
