@@ -57,19 +57,6 @@ class Trainer:
             return process.wait(DEADLINE)
 
 
-def has_state(directory: Path) -> bool:
-    return any(directory.rglob("state-*.npz"))
-
-
-def wait_for_state(process: subprocess.Popen[str], directory: Path) -> None:
-    """Wait until training writes: a signal before that would find no run."""
-    end = time.monotonic() + DEADLINE
-    while not has_state(directory):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end, "no state was written"
-        time.sleep(0.02)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("job", "kills"), [("float32", 8), ("bfloat16", 6), ("phases", 6)])
