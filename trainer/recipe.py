@@ -1,0 +1,50 @@
+"""The model and train sections of a job, carried out on the devices at hand."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from pipeline.dataset import DataInfo, Splits
+from trainer import distribute, network, transfer, zoo
+from trainer.callbacks import Hooks
+from trainer.config import ModelConfig, TrainConfig
+from trainer.distribute import Strategy
+from trainer.fit import FitResult
+from trainer.phases import fit_phases
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train, how, and on which devices."""
+
+    model: ModelConfig
+    train: TrainConfig
+    strategy: Strategy | None = None  # None is a single device
+
+    def start(self, info: DataInfo, policy: str) -> keras.Model:
+        """Build the network that training starts from, under a Keras dtype policy.
+
+        Raises ValueError when its weights are missing, or it has too few stages to thaw.
+        """
+        if self.strategy is None:
+            return self._build(info, policy)
+        with self.strategy.scope():
+            return distribute.replicate(self._build(info, policy))
+
+    def fit(self, model: keras.Model, data: Splits, directory: Path, hooks: Hooks) -> FitResult:
+        """Train a network of `start`, continuing where `directory` has a state of it.
+
+        Errors are those of trainer.fit.fit.
+        """
+        weights = zoo.MODELS[self.model.name].auxiliary_loss_weights
+        return fit_phases(model, data, self.train, directory, hooks, weights)
+
+    def _build(self, info: DataInfo, policy: str) -> keras.Model:
+        keras.utils.set_random_seed(self.train.seed)
+        model = network.start(self.model, info, policy)
+        if self.train.frozen:
+            thawed = self.train.fine_tune.stages if self.train.fine_tune else 0
+            transfer.unfreeze(model, thawed)  # so that a wrong number of stages shows now
+            transfer.freeze(model)
+        return model
