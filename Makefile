@@ -5,10 +5,10 @@ BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYTHONUNBUFFERED ?= 1
 
-.PHONY: help venv venv-dev demo check test test-slow test-full bench lock wire clean
+.PHONY: help venv venv-dev demo check test test-slow test-full compose-test bench lock wire clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 venv: .venv/.installed  ## create .venv with the locked packages; does nothing when the lock has not changed
 
@@ -40,6 +40,12 @@ test-slow: venv-dev  ## crash, load and multi-process tests
 
 test-full: venv-dev  ## everything: whole-zoo sweeps, containers, the simulated year
 	$(BIN)/pytest -m 'not gpu and not network'
+
+compose-test: venv-dev  ## the images and docker-compose on a real engine; DOCKER_HOST names yours
+	if test -z "$$DOCKER_HOST" && test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends docker.io docker-compose debootstrap iptables >/dev/null; fi
+	$(BIN)/pytest -m docker tests/deploy
 
 bench: venv-dev  ## every benchmark, one table each
 	set -e; for claim in benchmarks/*.py; do echo "== $$claim"; $(BIN)/python $$claim; done

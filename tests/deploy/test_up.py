@@ -115,6 +115,7 @@ def project(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     shutil.copytree(ROOT / "deploy" / "monitoring", path / "deploy" / "monitoring")
     (path / "models").mkdir()
     (path / "job.toml").write_text(JOB)
+    path.chmod(0o755)  # as a clone is; pytest makes it private
     for entry in (path, path / "models"):
         shutil.chown(entry, OWNER, OWNER)
     found = Project(path, engine, (free_port(), free_port()))
