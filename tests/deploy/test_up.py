@@ -30,7 +30,7 @@ channels = 1
 name = "lenet5"
 options = { activation = "relu", batch_norm = true }
 [train]
-epochs = 8
+epochs = 30
 batch_size = 32
 """
 
