@@ -7,6 +7,7 @@ import typer
 
 from jobs.commands import (
     bench,
+    compare,
     config,
     data,
     demo,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("train")(run.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("tune")(tune.tune)
 app.command("serve")(serve.serve)
 app.command("predict")(predict.predict)
