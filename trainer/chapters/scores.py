@@ -45,7 +45,7 @@ def slices(evaluation: Evaluation) -> Section:
     found = evaluation.slices
     least = min(score.low for score in found)
     floor = min(0.95, int(least * 20) / 20)  # the axis starts below the lowest end, at a twentieth
-    head = ("group", f"accuracy from {floor:.0%} to 100%", "accuracy", "log loss", "examples")
+    head = ("group", f"accuracy from {floor:.0%} to 100%", "accuracy", "log loss")
     rows = [_slice_row(score, floor) for score in found]
     note = f"The line is the {evaluation.confidence:.0%} interval: few examples, long line."
     return Section("Slices", page.rich_table(head, rows), note)
@@ -54,9 +54,8 @@ def slices(evaluation: Evaluation) -> Section:
 def _slice_row(score: SliceScore, floor: float) -> list[str]:
     ends = [(x - floor) / (1 - floor) for x in (score.low, score.accuracy, score.high)]
     return [
-        page.noted(score.value, score.column),
+        page.noted(score.value, f"{score.column}, {score.count:,} examples"),
         page.whisker(*ends),
         page.cell(percent(score.accuracy, score.count)),
         page.cell(f"{score.loss:.3f}"),
-        page.cell(f"{score.count:,}"),
     ]
