@@ -11,7 +11,7 @@ from jobs.config import Job
 from jobs.exits import ConfigError
 from jobs.rundir import RunDir
 from pipeline.dataset import Splits
-from trainer import network, precision, transfer, zoo
+from trainer import network, optimizers, precision, transfer, zoo
 from trainer.callbacks import Hooks
 from trainer.evaluate import Evaluation, Predictions, predict, score
 from trainer.fit import FitResult
@@ -73,11 +73,15 @@ def evaluate(job: Job, data: Splits, model: keras.Model) -> tuple[Predictions, E
 
 
 def check_model(job: Job) -> None:
-    """Check the model's name and options. Raises ConfigError that names what is allowed."""
+    """Check the model's and the optimizer's options. Raises ConfigError that says what may be."""
     try:
         zoo.check_options(job.model.name, job.model.options)
     except ValueError as problem:
         raise ConfigError(f"model: {problem}") from None
+    try:
+        optimizers.check_options(job.train)
+    except ValueError as problem:
+        raise ConfigError(f"train.{problem}") from None
 
 
 def load_model(run: RunDir) -> keras.Model:

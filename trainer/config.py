@@ -78,7 +78,9 @@ class TrainConfig(BaseModel):
         "signature",
     )
     learning_rate: float = Field(1e-3, gt=0, description="Step size; 1e-3 is Adam's own default")
-    schedule: ScheduleConfig = ScheduleConfig()
+    schedule: ScheduleConfig = Field(
+        ScheduleConfig(), description="How the rate moves; constant needs no knowledge of the end"
+    )
     plateau: PlateauConfig | None = Field(
         None, description="Optional: lower the rate when validation no longer improves"
     )

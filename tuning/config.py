@@ -48,14 +48,15 @@ class TuneConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    enabled: bool = Field(
-        False, description="Let convoy run search first and then train the best settings in full"
-    )
     algorithm: Algorithm = Field(
         "random", description="random needs no assumption; hyperband gives up on the weak early"
     )
-    bayesian: BayesianConfig = BayesianConfig()
-    hyperband: HyperbandConfig = HyperbandConfig()
+    bayesian: BayesianConfig = Field(
+        BayesianConfig(), description="For bayesian alone; KerasTuner's own defaults"
+    )
+    hyperband: HyperbandConfig = Field(
+        HyperbandConfig(), description="For hyperband alone; the paper's factor of 3"
+    )
     objective: str = Field(
         "val_accuracy",
         description="What to optimise, of the epoch whose weights are kept: a column of history.csv"
