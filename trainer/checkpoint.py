@@ -24,6 +24,7 @@ STATES, BETWEEN_EPOCHS = "state-*.npz", "state-*-00000000.npz"  # by epochs and 
 BEST = "best-*.npz"
 DIGEST_BYTES = 32  # sha256 of the file up to there
 KEPT = 2  # the newest, and the one before in case the newest is damaged
+State = dict[str, np.ndarray]  # by kind and number of a variable; "progress" is JSON
 log = logging.getLogger(__name__)
 
 
@@ -40,34 +41,47 @@ class Progress:
         return f"state-{len(self.history):05}-{self.step:08}.npz"
 
 
-def save(directory: Path, model: keras.Model, progress: Progress) -> None:
-    """Write the state of a compiled, built model, whole or not at all; drop what it replaces.
+def collect(model: keras.Model, progress: Progress) -> State:
+    """Give the state of a compiled, built model.
+
+    Metrics are sums over all processes that train together, so each of them must call it.
+    """
+    state = {"progress": np.array(json.dumps(asdict(progress)))}
+    for kind, variables in _state(model).items():
+        state |= _named(kind, variables)
+    return state
+
+
+def save(directory: Path, state: State) -> None:
+    """Write a state, whole or not at all; drop what it replaces.
 
     The two newest states stay, and the newest one between two epochs.
     """
-    arrays = {"progress": np.array(json.dumps(asdict(progress)))}
-    for kind, variables in _state(model).items():
-        arrays |= _named(kind, variables)
-    _write(directory / progress.name, arrays)
+    _write(directory / _progress(state).name, state)
     _prune(directory)
 
 
-def restore(directory: Path, model: keras.Model, between_epochs: bool = False) -> Progress | None:
-    """Put the newest intact state back into a compiled, built model, and give its progress.
+def newest(directory: Path, between_epochs: bool = False) -> State | None:
+    """Give the newest intact state; None when there is none. It changes no file.
 
-    None when there is none. It changes no file, so that any process may call it. `between_epochs`
-    leaves out the states inside an epoch, whose places depend on the clock: with it, two equal runs
-    go back to equal states. Raises ValueError when the state is that of another network or
-    optimizer.
+    `between_epochs` leaves out the states inside an epoch, whose places depend on the clock: with
+    it, two equal runs go back to equal states.
     """
     for path in _newest_first(directory, BETWEEN_EPOCHS if between_epochs else STATES):
-        if (found := _read_state(path)) is not None:
-            arrays, progress = found
-            for kind, variables in _state(model).items():
-                _assign(variables, arrays, kind)
-            return progress
+        if (state := _read_state(path)) is not None:
+            return state
         log.warning("checkpoint %s is damaged: going back to the one before", path)
     return None
+
+
+def put(model: keras.Model, state: State) -> Progress:
+    """Put a state into a compiled, built model, and give its progress.
+
+    Raises ValueError when the state is that of another network or optimizer.
+    """
+    for kind, variables in _state(model).items():
+        _assign(variables, state, kind)
+    return _progress(state)
 
 
 def discard_later(directory: Path, progress: Progress) -> None:
@@ -119,13 +133,16 @@ def _assign(variables: list[Any], arrays: Mapping[str, np.ndarray], kind: str) -
     assign(variables, kept)
 
 
-def _read_state(path: Path) -> tuple[dict[str, np.ndarray], Progress] | None:
+def _read_state(path: Path) -> State | None:
     """Read a state whose best weights can be read too: one is of no use without the other."""
-    if (arrays := _read(path)) is None:
+    if (state := _read(path)) is None:
         return None
-    progress = Progress(**json.loads(str(arrays["progress"])))
-    best = best_epoch(progress.history)
-    return (arrays, progress) if best == 0 or _read(_best(path.parent, best)) else None
+    best = best_epoch(_progress(state).history)
+    return state if best == 0 or _read(_best(path.parent, best)) else None
+
+
+def _progress(state: State) -> Progress:
+    return Progress(**json.loads(str(state["progress"])))
 
 
 def _best(directory: Path, epoch: int) -> Path:

@@ -114,14 +114,21 @@ def reduce_gradients_first(optimizer: Any) -> None:
     inner._all_reduce_sum_gradients = list
 
 
-def check_batch_size(strategy: Strategy, batch_size: int) -> None:
-    """Raise ValueError unless every replica gets an equal share of a batch."""
+def check_steps(strategy: Strategy, batch_size: int, accumulation_steps: int) -> None:
+    """Raise ValueError unless the replicas can share out a batch, and accumulate gradients."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise ValueError(
             f"train.batch_size is {batch_size} and counts the examples of a step on all devices "
             f"together; {replicas} devices need a multiple of {replicas}, such as "
             f"{max(1, round(batch_size / replicas)) * replicas}"
+        )
+    with strategy.scope():
+        merges = not tf.__internal__.distribute.strategy_supports_no_merge_call()
+    if replicas > 1 and accumulation_steps > 1 and merges:
+        raise ValueError(
+            f"train.accumulation_steps is {accumulation_steps}, and Keras cannot accumulate "
+            f"gradients over {replicas} such devices: set it to 1 and lower train.batch_size"
         )
 
 

@@ -1,12 +1,13 @@
 """Fit a network to batches, keeping what an interrupted run needs to go on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 
 from pipeline.dataset import Splits
+from trainer import distribute
 from trainer.callbacks import Hooks, Observer
 from trainer.config import TrainConfig
 from trainer.history import History, best_epoch
@@ -14,6 +15,7 @@ from trainer.input_report import InputReport
 from trainer.keeper import Keeper
 from trainer.loop import Loop, build_metrics
 from trainer.objective import NO_WEIGHTS, compile_model, with_targets
+from trainer.peers import peers_of
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,27 @@ def fit(
     the weights at the end are, bit for bit, those of a run that was never interrupted. Writes
     TensorBoard's files to `directory/logs`, `directory/history.csv`, and `directory/input.json`
     about the wait for batches. Raises Interrupted when a hook asks to stop, Diverged when the loss
-    is no longer finite.
+    is no longer finite, ValueError when a batch cannot be shared out equally
+    among devices.
+
+    Of several processes under one strategy, each calls it, the chief with the run's directory and
+    the others with one of their own, of no further use; the best weights are the chief's.
     """
+    distribute.check_steps(model.distribute_strategy, data.batch_size, config.accumulation_steps)
+    hooks = hooks or Hooks()
+    peers = peers_of(model.distribute_strategy, hooks.stop_requested)
     compile_model(model, config, loss_weights, data.steps_per_epoch)
     build_metrics(model, with_targets(model, data.validation))
     report = InputReport(directory)
     callbacks = keras.callbacks.CallbackList(
         [
             report,  # before hooks that may take their time
-            Observer(hooks or Hooks(), data.steps_per_epoch),
+            Observer(replace(hooks, stop_requested=peers.stop_requested), data.steps_per_epoch),
             keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
         ],
         model=model,
     )
-    keeper = Keeper(directory, config.checkpoint_steps)
+    keeper = Keeper(directory, config.checkpoint_steps, peers)
     progress = keeper.restore(model)
     history = Loop(model, data, config, keeper, callbacks).run(progress, report.watch)
     keeper.restore_best(model, best_epoch(history))

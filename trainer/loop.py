@@ -18,6 +18,7 @@ from trainer.averaging import averaged_weights
 from trainer.callbacks import Interrupted, check_loss
 from trainer.checkpoint import Progress
 from trainer.config import TrainConfig
+from trainer.distribute import shared_out
 from trainer.history import History, best_epoch, has_converged
 from trainer.keeper import Keeper
 from trainer.objective import main_logs, with_targets
@@ -75,7 +76,7 @@ class Loop:
         """Give one iterator for all epochs: the next one's first batches come during validation."""
         epochs = self.data.train_epochs(len(self.progress.history), self.progress.step)
         taught = training_targets(epochs, self.config, self.data.source)
-        batches = watch(with_targets(self.model, taught))
+        batches = shared_out(watch(with_targets(self.model, taught)))
         return iter(self.model.distribute_strategy.experimental_distribute_dataset(batches))
 
     def _epoch(self, batches: Iterator[Any]) -> None:
@@ -121,7 +122,7 @@ class Loop:
         averages = [variable.numpy() for variable in self.model.metrics_variables]
         try:
             scores = self.model.evaluate(
-                with_targets(self.model, self.data.validation),
+                shared_out(with_targets(self.model, self.data.validation)),
                 verbose=0,
                 callbacks=self.callbacks,
                 return_dict=True,

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from trainer.config import JitMode, TrainConfig
+from trainer.distribute import ReplicatedModel, reduce_gradients_first
 from trainer.optimizers import make_optimizer
 
 MAIN = "probabilities"  # the output that is exported
@@ -27,14 +28,17 @@ def compile_model(
     """
     several = isinstance(model.output, dict)
     weights = {name: loss_weights.get(name, 1.0) for name in output_names(model)}
-    model.compile(
-        optimizer=make_optimizer(config, steps_per_epoch),
-        loss=dict.fromkeys(weights, cross_entropy) if several else cross_entropy,
-        loss_weights=weights if several else None,
-        metrics={MAIN: [accuracy]} if several else [accuracy],
-        jit_compile=compiles(config.jit),
-    )
-    model.optimizer.build(model.trainable_variables)
+    with model.distribute_strategy.scope():
+        model.compile(
+            optimizer=make_optimizer(config, steps_per_epoch),
+            loss=dict.fromkeys(weights, cross_entropy) if several else cross_entropy,
+            loss_weights=weights if several else None,
+            metrics={MAIN: [accuracy]} if several else [accuracy],
+            jit_compile=compiles(config.jit),
+        )
+        model.optimizer.build(model.trainable_variables)
+    if isinstance(model, ReplicatedModel):
+        reduce_gradients_first(model.optimizer)
 
 
 def compiles(jit: JitMode) -> bool:

@@ -12,6 +12,7 @@ from trainer.config import TrainConfig
 from trainer.fit import FitResult, fit
 from trainer.history import MONITOR, History, write_history
 from trainer.keeper import Keeper
+from trainer.peers import peers_of
 
 SECOND = "fine_tune"  # the second phase's directory inside the run
 
@@ -41,7 +42,8 @@ def fit_phases(
     best = len(first.history) + second.best_epoch
     if history[first.best_epoch - 1][MONITOR] <= history[best - 1][MONITOR]:
         best = first.best_epoch  # the second phase did not help
-        Keeper(directory).restore_best(model, best)
+        peers = peers_of(model.distribute_strategy)
+        Keeper(directory, peers=peers).restore_best(model, best)
     return FitResult(history, best, second.examples_per_second)
 
 

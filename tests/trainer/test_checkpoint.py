@@ -38,6 +38,15 @@ def equal(one: keras.Model, other: keras.Model) -> bool:
     return all(map(np.array_equal, values(one), values(other)))
 
 
+def save(directory: Path, model: keras.Model, progress: Progress) -> None:
+    checkpoint.save(directory, checkpoint.collect(model, progress))
+
+
+def restore(directory: Path, model: keras.Model, between_epochs: bool = False) -> Progress | None:
+    state = checkpoint.newest(directory, between_epochs)
+    return None if state is None else checkpoint.put(model, state)
+
+
 def entry(epoch: int, loss: float = 1.0) -> dict[str, float]:
     return {"epoch": epoch, "val_loss": loss, "seconds": 0.1}
 
@@ -48,10 +57,10 @@ def names(directory: Path) -> list[str]:
 
 def test_a_state_brings_back_weights_optimizer_random_numbers_and_averages(tmp_path):
     model, progress = trained(), Progress([], 7, 1.5)
-    checkpoint.save(tmp_path, model, progress)
+    save(tmp_path, model, progress)
     other = trained(steps=3)
     assert not equal(model, other)
-    assert checkpoint.restore(tmp_path, other) == progress
+    assert restore(tmp_path, other) == progress
     assert equal(model, other)
     for one in (model, other):
         one.train_on_batch(np.ones((2, 4)), np.ones((2, 3)))  # with the same dropout
@@ -59,14 +68,14 @@ def test_a_state_brings_back_weights_optimizer_random_numbers_and_averages(tmp_p
 
 
 def test_without_a_state_nothing_is_restored(tmp_path):
-    assert checkpoint.restore(tmp_path / "nowhere", trained()) is None
+    assert restore(tmp_path / "nowhere", trained()) is None
 
 
 def test_two_states_stay_and_the_last_between_epochs(tmp_path):
     model = trained()
     for epochs, step in ((0, 0), (0, 5), (1, 0), (1, 5), (1, 10), (1, 15)):
         history = [entry(e + 1) for e in range(epochs)]
-        checkpoint.save(tmp_path, model, Progress(history, step))
+        save(tmp_path, model, Progress(history, step))
     assert names(tmp_path) == [
         "state-00001-00000000.npz",
         "state-00001-00000010.npz",
@@ -89,24 +98,24 @@ def one_bit_flipped(content: bytes, place: int) -> bytes:
 )
 def test_a_damaged_newest_state_falls_back_to_the_one_before(tmp_path, damage, caplog):
     first, second = trained(1), trained(2)
-    checkpoint.save(tmp_path, first, Progress(step=1))
-    checkpoint.save(tmp_path, second, Progress(step=2))
+    save(tmp_path, first, Progress(step=1))
+    save(tmp_path, second, Progress(step=2))
     newest = tmp_path / Progress(step=2).name
     newest.write_bytes(damage(newest.read_bytes()))
     model = trained(3)
-    assert checkpoint.restore(tmp_path, model) == Progress(step=1)
+    assert restore(tmp_path, model) == Progress(step=1)
     assert equal(model, first)
     assert f"{newest} is damaged: going back to the one before" in caplog.text
 
 
 def test_no_flipped_bit_of_a_state_passes(tmp_path):
     model = trained()
-    checkpoint.save(tmp_path, model, Progress(step=1))
+    save(tmp_path, model, Progress(step=1))
     path = tmp_path / Progress(step=1).name
     content = path.read_bytes()
     for place in range(0, len(content), 11):
         path.write_bytes(one_bit_flipped(content, place))
-        assert checkpoint.restore(tmp_path, model) is None, f"byte {place} of {len(content)}"
+        assert restore(tmp_path, model) is None, f"byte {place} of {len(content)}"
 
 
 def test_a_state_whose_best_weights_are_damaged_is_passed_over(tmp_path):
@@ -114,20 +123,20 @@ def test_a_state_whose_best_weights_are_damaged_is_passed_over(tmp_path):
     for epoch in (1, 2):  # each better than the one before
         checkpoint.save_best(tmp_path, model, epoch)
         history = [entry(e, 1 / e) for e in range(1, epoch + 1)]
-        checkpoint.save(tmp_path, model, Progress(history))
+        save(tmp_path, model, Progress(history))
     (tmp_path / "best-00002.npz").write_bytes(b"")
-    found = checkpoint.restore(tmp_path, model)
+    found = restore(tmp_path, model)
     assert found is not None
     assert len(found.history) == 1
 
 
 def test_going_back_between_epochs_leaves_out_states_inside_them(tmp_path):
     early = trained(1)
-    checkpoint.save(tmp_path, early, Progress())
+    save(tmp_path, early, Progress())
     for step in (10, 20):
-        checkpoint.save(tmp_path, trained(2), Progress(step=step))
+        save(tmp_path, trained(2), Progress(step=step))
     model = trained(3)
-    assert checkpoint.restore(tmp_path, model, between_epochs=True) == Progress()
+    assert restore(tmp_path, model, between_epochs=True) == Progress()
     assert equal(model, early)
 
 
@@ -135,20 +144,20 @@ def test_what_came_after_a_progress_is_discarded(tmp_path):
     model = trained()
     for epoch in (1, 2):
         checkpoint.save_best(tmp_path, model, epoch)
-        checkpoint.save(tmp_path, model, Progress([entry(e + 1) for e in range(epoch)]))
+        save(tmp_path, model, Progress([entry(e + 1) for e in range(epoch)]))
     (tmp_path / "state-00009.partial").touch()  # a process was killed while it wrote
     checkpoint.discard_later(tmp_path, Progress([entry(1)]))
     assert names(tmp_path) == ["best-00001.npz", "state-00001-00000000.npz"]
 
 
 def test_a_state_of_another_network_or_optimizer_is_refused(tmp_path):
-    checkpoint.save(tmp_path, trained(), Progress())
+    save(tmp_path, trained(), Progress())
     with pytest.raises(ValueError, match="made by another model than the job describes"):
-        checkpoint.restore(tmp_path, compiled(units=2))
+        restore(tmp_path, compiled(units=2))
     other = compiled(optimizer="sgd")
     other.train_on_batch(np.ones((2, 4)), np.ones((2, 3)))
     with pytest.raises(ValueError, match="made by another optimizer than the job describes"):
-        checkpoint.restore(tmp_path, other)
+        restore(tmp_path, other)
 
 
 def test_best_weights_that_are_missing_are_named(tmp_path):
@@ -211,14 +220,14 @@ def test_an_end_at_any_file_operation_leaves_the_old_state_or_the_new_one(tmp_pa
         directory = tmp_path / str(operations)
         checkpoint.save_best(directory, old, 1)
         for progress in (Progress(), Progress([], 9), before):
-            checkpoint.save(directory, old, progress)
+            save(directory, old, progress)
 
         def finish_an_epoch(directory: Path = directory) -> None:
             checkpoint.save_best(directory, new, 2)
-            checkpoint.save(directory, new, after)
+            save(directory, new, after)
 
         cut = fuse.blows(operations, finish_an_epoch)
-        outcomes.append(checkpoint.restore(directory, other))
+        outcomes.append(restore(directory, other))
         assert outcomes[-1] in (before, after), f"after {operations} operations"
         assert equal(other, old if outcomes[-1] == before else new)
         checkpoint.restore_best(directory, other, len(outcomes[-1].history))
