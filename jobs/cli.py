@@ -13,6 +13,7 @@ from jobs.commands import (
     demo,
     drift,
     evaluate,
+    launch,
     lineage,
     models,
     predict,
@@ -34,6 +35,9 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("train")(run.train)
+app.command("launch", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    launch.launch
+)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("tune")(tune.tune)

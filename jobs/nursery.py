@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jobs.gpus import visible_gpus
 from tuning.trial import Assignment, Outcome, Report
 
 PR_SET_PDEATHSIG = 1
@@ -124,15 +125,6 @@ def share_of_machine(slot: int, workers: int) -> dict[str, str]:
     if gpus := visible_gpus():
         environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
     return environment
-
-
-def visible_gpus() -> list[str]:
-    """Give the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return [gpu for gpu in chosen.split(",") if gpu.strip() not in ("", "-1")]
-    count = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    return [str(index) for index in range(count)]
 
 
 def die_with_parent(parent: int) -> None:

@@ -11,11 +11,12 @@ from jobs.config import Job
 from jobs.exits import ConfigError
 from jobs.rundir import RunDir
 from pipeline.dataset import Splits
-from trainer import network, optimizers, precision, transfer, zoo
+from trainer import network, optimizers, precision, zoo
 from trainer.callbacks import Hooks
+from trainer.distribute import Strategy
 from trainer.evaluate import Evaluation, Predictions, predict, score
 from trainer.fit import FitResult
-from trainer.phases import fit_phases
+from trainer.recipe import Recipe
 from trainer.slices import check_columns
 
 PRECISION = "precision.json"  # in a run: the policy that it trains under, and why
@@ -23,34 +24,28 @@ log = logging.getLogger(__name__)
 
 
 def train_network(
-    job: Job, data: Splits, directory: Path, hooks: Hooks
+    job: Job, data: Splits, directory: Path, hooks: Hooks, strategy: Strategy | None = None
 ) -> tuple[keras.Model, FitResult]:
     """Build and fit the job's network, continuing where `directory` has a state of it.
 
-    The network stays in the precision of training. Raises ConfigError when it cannot be built;
-    further errors are those of `fit`.
+    Without a strategy it trains on one device. The network stays in the precision of training.
+    Raises ConfigError when it cannot be built; further errors are those of `fit`.
     """
     policy, reason = precision.choose(job.train.precision)
     log.info("precision: %s (%s)", policy, reason)
     told = json.dumps({"policy": policy, "reason": reason})
     directory.mkdir(parents=True, exist_ok=True)
     (directory / PRECISION).write_text(told + "\n", encoding="utf-8")  # small: whole at once
-    keras.utils.set_random_seed(job.train.seed)
-    model = start_network(job, data, policy)
-    weights = zoo.MODELS[job.model.name].auxiliary_loss_weights
-    return model, fit_phases(model, data, job.train, directory, hooks, weights)
-
-
-def start_network(job: Job, data: Splits, policy: str) -> keras.Model:
-    """Build the network that training starts from. Raises ConfigError when it cannot."""
+    recipe = Recipe(job.model, job.train, strategy)
     try:
-        model = network.start(job.model, data.info, policy)
-        if job.train.frozen:
-            transfer.unfreeze(model, job.train.fine_tune.stages if job.train.fine_tune else 0)
-            transfer.freeze(model)  # thawed once before, so that a wrong number of stages shows now
+        recipe.check_devices(data.batch_size)
+    except ValueError as problem:
+        raise ConfigError(str(problem)) from None
+    try:
+        model = recipe.start(data.info, policy)
     except ValueError as problem:
         raise ConfigError(f"model: {problem}") from None
-    return model
+    return model, recipe.fit(model, data, directory, hooks)
 
 
 def load_data(job: Job) -> Splits:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from jobs.config import Job
+from jobs.crew import Crew
 from jobs.release import Release
 from jobs.rundir import OUTCOME, RunDir
 from jobs.runs import thin
@@ -46,7 +47,9 @@ class Outcome:
         return asdict(self)
 
 
-def retrain(job: Job, run: RunDir, hooks: Hooks, ask: Ask | None = None) -> Outcome:
+def retrain(
+    job: Job, run: RunDir, hooks: Hooks, ask: Ask | None = None, crew: Crew | None = None
+) -> Outcome:
     """Take the run from where it stands to its end, each stage once.
 
     Where the newest version in the store is of the same data and settings, there is nothing to do,
@@ -55,7 +58,7 @@ def retrain(job: Job, run: RunDir, hooks: Hooks, ask: Ask | None = None) -> Outc
     not answer like the network, Interrupted when a hook asks to stop.
     """
     ask = ask or Ask()
-    stages, release = Stages(job, run, hooks), Release(job, run, hooks)
+    stages, release = Stages(job, run, hooks, crew or Crew()), Release(job, run, hooks)
     data = stages.prepare_data()
     idle = not (ask.train_only or ask.force or run.is_done("check"))
     if idle and (there := release.version_there(data.info)) is not None:

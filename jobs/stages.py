@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from jobs.config import Job
+from jobs.crew import Crew, lost_workers
 from jobs.exits import ConfigError
 from jobs.preparation import evaluate, load_data, load_model, train_network
 from jobs.rundir import RunDir
@@ -47,6 +48,7 @@ class Stages:
     job: Job
     run: RunDir
     hooks: Hooks
+    crew: Crew
 
     def prepare_data(self) -> Splits:
         """Load the data; what an earlier run prepared is only opened.
@@ -86,7 +88,9 @@ class Stages:
         if self.run.is_done("train"):
             return load_model(self.run)
         with stage(self.run, self.hooks, "train"):
-            trained, result = train_network(self.job, data, self.run.path, self.hooks)
+            strategy = self.crew.begin(data.info.digest)
+            with lost_workers():
+                trained, result = train_network(self.job, data, self.run.path, self.hooks, strategy)
             model = network.in_float32(trained, self.job.model, data.info)
             _save(model, self.run / "model.keras")
         epochs = len(result.history)

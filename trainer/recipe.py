@@ -32,6 +32,11 @@ class Recipe:
         with self.strategy.scope():
             return distribute.replicate(self._build(info, policy))
 
+    def check_devices(self, batch_size: int) -> None:
+        """Raise ValueError when the devices cannot train on batches of this size together."""
+        if self.strategy is not None:
+            distribute.check_steps(self.strategy, batch_size, self.train.accumulation_steps)
+
     def fit(self, model: keras.Model, data: Splits, directory: Path, hooks: Hooks) -> FitResult:
         """Train a network of `start`, continuing where `directory` has a state of it.
 

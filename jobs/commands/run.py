@@ -1,7 +1,8 @@
 """`convoy run` and `convoy train`: the whole job, or its training alone."""
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -10,6 +11,7 @@ from jobs.exits import CommandError
 
 if TYPE_CHECKING:
     from jobs.config import Job
+    from jobs.crew import Crew
     from jobs.retrain import Ask, Outcome
     from jobs.rundir import RunDir
 
@@ -31,7 +33,7 @@ def run(
     Does nothing when the data and settings are those of the newest version. A run that was killed
     is continued. Exit codes: 0 published or unchanged, 1 failed or withdrawn again, 2 wrong
     configuration, 3 not blessed, 4 data refused by the data check, 75 interrupted (continue with
-    --resume).
+    --resume). With TF_CONFIG set, trains with other processes that run the same command.
     """
     outcome = _execute(_open(config, set_, resume), runs, train_only=False, force=force)
     _print(outcome, json)
@@ -56,9 +58,13 @@ def train(
 def _execute(
     opened: "tuple[Job, RunDir | None]", runs: Path, train_only: bool, force: bool = False
 ) -> "Outcome":
+    from jobs.crew import Crew, read_cluster
     from jobs.lock import held
 
     job, directory = opened
+    crew = Crew(read_cluster(os.environ))
+    if crew.trains_along:
+        _train_along(job, crew)
     if directory is not None:
         runs = directory.path.resolve().parent.parent
     with held(runs, job.name):  # before TensorFlow: who comes second is told at once
@@ -67,24 +73,47 @@ def _execute(
         console.load_tensorflow()
         from jobs.retrain import Ask
 
-        return _run(job, directory, runs, Ask(train_only, force))
+        try:
+            return _run(job, directory, runs, Ask(train_only, force), crew)
+        finally:
+            crew.dismiss()
 
 
-def _run(job: "Job", directory: "RunDir | None", runs: Path, ask: "Ask") -> "Outcome":
+def _train_along(job: "Job", crew: "Crew") -> NoReturn:
+    from jobs import console
+
+    console.load_tensorflow()
+    from jobs.along import train_along
+    from jobs.progress import watch
+    from trainer.callbacks import Diverged, Interrupted
+
+    try:
+        with watch(job.train.epochs) as hooks:
+            train_along(job, crew, hooks)
+    except Diverged as problem:
+        raise CommandError(str(problem), exits.FAILED) from None
+    except Interrupted:
+        raise CommandError("interrupted, as were all workers", exits.INTERRUPTED) from None
+    raise typer.Exit
+
+
+def _run(job: "Job", directory: "RunDir | None", runs: Path, ask: "Ask", crew: "Crew") -> "Outcome":
     from jobs.runs import begin
     from jobs.stages import DataChanged
 
     if directory is not None:
-        return _carry_out(job, directory, ask)
+        return _carry_out(job, directory, ask, crew)
     run_dir, fresh = begin(runs, job, ask.force)
     try:
-        return _carry_out(job, run_dir, ask, fresh)
+        return _carry_out(job, run_dir, ask, crew, fresh)
     except DataChanged:  # since the killed run that was to be continued
         run_dir, fresh = begin(runs, job, force=True)
-        return _carry_out(job, run_dir, ask, fresh)
+        return _carry_out(job, run_dir, ask, crew, fresh)
 
 
-def _carry_out(job: "Job", run_dir: "RunDir", ask: "Ask", fresh: bool = False) -> "Outcome":
+def _carry_out(
+    job: "Job", run_dir: "RunDir", ask: "Ask", crew: "Crew", fresh: bool = False
+) -> "Outcome":
     from jobs import console
     from jobs.progress import watch
     from jobs.retrain import retrain
@@ -93,9 +122,11 @@ def _carry_out(job: "Job", run_dir: "RunDir", ask: "Ask", fresh: bool = False) -
     from trainer.callbacks import Diverged, Interrupted
 
     console.stderr.print(f"run {run_dir.path}", highlight=False, soft_wrap=True)
+    if not run_dir.is_done("train"):
+        crew.gather()
     try:
         with watch(job.train.epochs) as hooks:
-            return retrain(job, run_dir, hooks, ask)
+            return retrain(job, run_dir, hooks, ask, crew)
     except exits.ConfigError:
         if fresh:
             run_dir.discard()

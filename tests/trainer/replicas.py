@@ -107,7 +107,8 @@ def talk(place: Path, strategy: Any) -> None:
     heard = peers.share(own if index == 0 else {})
     told = {name: [array.dtype.name, array.tolist()] for name, array in heard.items()}
     message = peers.tell(b"hello" if index == 0 else b"not heard").decode()
-    facts = {"due": due, "stopping": stopping, "told": told, "message": message}
+    silence = peers.tell().decode()
+    facts = {"silence": silence, "due": due, "stopping": stopping, "told": told, "message": message}
     write(place / "talk.json", facts)
 
 

@@ -142,7 +142,7 @@ def test_two_processes_train_like_one(trained, data_dir, tmp_path):
         facts = told(place, "talk")
         assert facts["due"] == [True, False]  # by the chief's clock alone
         assert facts["stopping"] == [False, True]
-        assert facts["message"] == "hello"
+        assert (facts["message"], facts["silence"]) == ("hello", "")
         assert facts["told"]["text"][1] == "Grüße"
         assert facts["told"]["numbers"] == ["float32", [[np.float32(0.1).item()] * 3] * 2]
         assert facts["told"]["large"] == ["uint32", [2**32 - 1]]
