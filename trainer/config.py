@@ -64,8 +64,8 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(
         128,
         ge=1,
-        description="Examples in a step; 128 keeps two cores busy without hurting small "
-        "networks' accuracy",
+        description="Examples in a step, on all devices together; 128 keeps two cores busy without "
+        "hurting small networks' accuracy",
     )
     optimizer: OptimizerName = Field(
         "adam",

@@ -91,7 +91,7 @@ def pods(rendered: dict[tuple[str, str], Tree]) -> list[Tree]:
     for (kind, _), tree in rendered.items():
         if kind == "CronJob":
             found.append(tree["spec"]["jobTemplate"]["spec"]["template"])
-        elif kind == "Deployment":
+        elif kind in ("Deployment", "Job"):
             found.append(tree["spec"]["template"])
     return found
 
@@ -172,8 +172,10 @@ def test_servers_get_flags_that_tensorflow_serving_documents(name, documented):
     assert ("ssl_config_file" in names) == (name == "serving-tls")
 
 
-def test_exit_codes_decide_whether_a_job_goes_on():
-    spec = render("base")["CronJob", "retrain"]["spec"]["jobTemplate"]["spec"]
+@pytest.mark.parametrize(("name", "kind"), [("base", "CronJob"), ("multi-worker", "Job")])
+def test_exit_codes_decide_whether_a_job_goes_on(name, kind):
+    (tree,) = (tree for (found, _), tree in render(name).items() if found == kind)
+    spec = tree["spec"].get("jobTemplate", tree)["spec"]
     actions = {}
     for rule in spec["podFailurePolicy"]["rules"]:
         for code in rule.get("onExitCodes", {}).get("values", []):
@@ -182,9 +184,10 @@ def test_exit_codes_decide_whether_a_job_goes_on():
     assert actions == {**dict.fromkeys(hopeless, "FailJob"), exits.INTERRUPTED: "Ignore"}
 
 
-def retraining(work: Path) -> list[str]:
-    """The command of the retraining container, for a volume that lies elsewhere."""
-    (container,) = list(containers(render("base")["CronJob", "retrain"]))
+def script(name: str, kind: str, work: Path) -> list[str]:
+    """The command of a job's only container, for a volume that lies elsewhere."""
+    (tree,) = (tree for (found, _), tree in render(name).items() if found == kind)
+    (container,) = list(containers(tree))
     return [part.replace("/work", str(work)) for part in container["command"]]
 
 
@@ -192,7 +195,7 @@ def ran(command: list[str], work: Path, **environment: str) -> list[str]:
     """Run a container's command with a `convoy` that only says how it was called."""
     programs = work.parent / "bin"
     programs.mkdir(exist_ok=True)
-    (programs / "convoy").write_text('#!/bin/sh\necho "$*"\n')
+    (programs / "convoy").write_text('#!/bin/sh\necho "$*"\necho "$TF_CONFIG"\n')
     (programs / "convoy").chmod(0o755)
     path = f"{programs}:{os.environ['PATH']}"
     done = subprocess.run(
@@ -205,7 +208,7 @@ def ran(command: list[str], work: Path, **environment: str) -> list[str]:
 def test_a_pod_resumes_what_an_earlier_pod_of_its_job_left(tmp_path):
     work = tmp_path / "work"
     work.mkdir()
-    command = retraining(work)
+    command = script("base", "CronJob", work)
     (work / "runs" / "digits" / "last-week").mkdir(parents=True)  # unfinished, of another job
     fresh = "run /etc/convoy/job.toml --json"
     assert ran(command, work, JOB="monday")[0] == fresh
@@ -217,6 +220,26 @@ def test_a_pod_resumes_what_an_earlier_pod_of_its_job_left(tmp_path):
     (left / "outcome.json").write_text("{}")
     os.utime(left, (later, later))
     assert ran(command, work, JOB="monday")[0] == fresh
+
+
+@pytest.mark.parametrize("workers", [1, 2, 12])
+def test_each_worker_knows_all_and_which_it_is(workers, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    command = script("multi-worker", "Job", work)
+    told = ran(command, work, WORKERS=str(workers), JOB_COMPLETION_INDEX=str(workers - 1))
+    cluster = json.loads(told[-1])
+    hosts = [f"workers-{index}.workers:2222" for index in range(workers)]
+    assert cluster["cluster"] == {"worker": hosts}
+    assert cluster["task"] == {"type": "worker", "index": workers - 1}
+
+
+def test_there_are_as_many_workers_as_each_is_told():
+    job = render("multi-worker")["Job", "workers"]["spec"]
+    (worker,) = job["template"]["spec"]["containers"]
+    count = int({entry["name"]: entry["value"] for entry in worker["env"]}["WORKERS"])
+    assert job["completions"] == job["parallelism"] == count
+    assert job["template"]["spec"]["subdomain"] == "workers"
 
 
 def test_the_job_of_the_config_map_is_one(tmp_path):
