@@ -11,6 +11,7 @@ from jobs.config import Job
 from jobs.exits import ConfigError
 from jobs.rundir import RunDir
 from pipeline.dataset import Splits
+from pipeline.whole import write_whole
 from trainer import network, optimizers, precision, zoo
 from trainer.callbacks import Hooks
 from trainer.distribute import Strategy
@@ -33,9 +34,9 @@ def train_network(
     """
     policy, reason = precision.choose(job.train.precision)
     log.info("precision: %s (%s)", policy, reason)
-    told = json.dumps({"policy": policy, "reason": reason})
+    told = json.dumps({"policy": policy, "reason": reason}) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / PRECISION).write_text(told + "\n", encoding="utf-8")  # small: whole at once
+    write_whole(directory / PRECISION, told.encode())
     recipe = Recipe(job.model, job.train, strategy)
     try:
         recipe.check_devices(data.batch_size)

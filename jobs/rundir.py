@@ -1,7 +1,6 @@
 """The directory of one run: its files by name, and which stages are done."""
 
 import json
-import os
 import secrets
 import shutil
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.config import Job, load
 from jobs.exits import ConfigError
+from pipeline.whole import write_whole
 
 if TYPE_CHECKING:
     from pipeline.profile import Profile
@@ -67,12 +67,7 @@ class RunDir:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Replace a file atomically."""
-        staged = self.path / f".{name}.partial"
-        with staged.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.rename(self.path / name)
+        write_whole(self.path / name, content)
 
     def write_json(self, name: str, value: Any) -> None:
         """Replace a JSON file atomically."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from jobs.exits import CommandError
+from pipeline.whole import write_whole
 
 Entry = dict[str, Any]  # of one job: next, running, resume, skipped, last
 
@@ -57,12 +58,7 @@ class Timetable:
         self.close()
 
     def _write(self) -> None:
-        staged = self.path.with_name(f".{self.path.name}.partial")
-        with staged.open("w", encoding="utf-8") as file:
-            json.dump(self._state, file, indent=2, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(self.path)
+        write_whole(self.path, json.dumps(self._state, indent=2, ensure_ascii=False).encode())
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from tensorboard.plugins.hparams import api as hparams
 from jobs.config import Job, load, parse
 from jobs.preparation import load_data, train_network
 from pipeline.dataset import Splits
+from pipeline.whole import write_whole
 from trainer.callbacks import Diverged, Hooks
 from trainer.evaluate import predict, score
 from trainer.fit import FitResult
@@ -62,9 +63,7 @@ class Place:
     def keep(self, assignment: Assignment, outcome: Outcome) -> None:
         """Write the outcome down, whole or not at all."""
         stored = {"assignment": assignment.to_json(), "outcome": outcome.__dict__}
-        staged = self.path / f".{RESULT}.partial"
-        staged.write_text(json.dumps(stored, indent=2), encoding="utf-8")
-        staged.rename(self.path / RESULT)
+        write_whole(self.path / RESULT, json.dumps(stored, indent=2).encode())
 
     def prepare(self, assignment: Assignment) -> None:
         """Put the state there that training continues from: its own, or its parent's."""
@@ -120,9 +119,10 @@ def with_assignment(job: Job, assignment: Assignment) -> Job:
         return changed
     if changed.train.batch_size < parts:
         raise ValueError("out of memory, even with one example in a batch")
-    smaller: Values = {"train.batch_size": changed.train.batch_size // parts}
-    if "accumulation_steps" in type(changed.train).model_fields:
-        smaller["train.accumulation_steps"] = parts
+    smaller: Values = {
+        "train.batch_size": changed.train.batch_size // parts,
+        "train.accumulation_steps": parts,
+    }
     return with_values(changed, smaller)
 
 

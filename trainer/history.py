@@ -1,8 +1,10 @@
 """What training has measured, epoch by epoch: on disk, and what follows from it."""
 
 import csv
-import os
+import io
 from pathlib import Path
+
+from pipeline.whole import write_whole
 
 History = list[dict[str, float]]  # one entry per finished epoch
 MONITOR = "val_loss"  # smoother than accuracy on small validation sets, and never tied
@@ -21,14 +23,11 @@ def has_converged(history: History, patience: int | None) -> bool:
 def write_history(path: Path, history: History) -> None:
     """Write one CSV line per epoch, all of them or, when interrupted, none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(".partial")
-    with staged.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]))
-        writer.writeheader()
-        writer.writerows(history)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.rename(path)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(history[0]))
+    writer.writeheader()
+    writer.writerows(history)
+    write_whole(path, text.getvalue().encode())
 
 
 def read_history(path: Path) -> History:

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pipeline.whole import write_whole
+
 FILE_NAME = "input.json"
 log = logging.getLogger(__name__)
 
@@ -58,9 +60,7 @@ class InputReport(keras.callbacks.Callback):
         entry = {"epoch": epoch + 1, "seconds": seconds, "waiting_seconds": waited}
         entry |= {"waiting_share": min(waited / seconds, 1.0), "steps": self._steps}
         self.epochs = [*(entry for entry in self.epochs if entry["epoch"] <= epoch), entry]
-        staged = self.path.with_suffix(".partial")
-        staged.write_text(json.dumps(self.epochs, indent=2) + "\n", encoding="utf-8")
-        staged.rename(self.path)
+        write_whole(self.path, (json.dumps(self.epochs, indent=2) + "\n").encode())
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if not self.epochs:

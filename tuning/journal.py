@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pipeline.whole import write_whole
+
 Event = dict[str, Any]
 
 
@@ -22,7 +24,7 @@ class Journal:
         self.events = read(path) if path.exists() else []
         text = "".join(json.dumps(event) + "\n" for event in self.events)
         if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text:
-            _replace(path, text)
+            write_whole(path, text.encode())
 
     def append(self, event: Event) -> None:
         """Add an event, with the time of now; when this returns it has reached the disk."""
@@ -52,12 +54,3 @@ def read(path: Path) -> list[Event]:
                     f"with an event. Remove that line and all after it to continue from there"
                 ) from None
     return events
-
-
-def _replace(path: Path, text: str) -> None:
-    staged = path.with_name(f".{path.name}.partial")
-    with staged.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.rename(path)
