@@ -19,6 +19,7 @@ from trainer import distribute, network, precision, zoo
 from trainer.callbacks import Hooks
 from trainer.config import ModelConfig, TrainConfig
 from trainer.export import export
+from trainer.fields import copy_for, locate
 from trainer.recipe import Recipe
 
 SECTIONS = ("data", "model", "train", "tune")
@@ -98,20 +99,16 @@ def with_values(tree: dict[str, Any], values: Mapping[str, Any]) -> dict[str, An
 
     Options of the model in `tree` belong to its own architecture: under another one they go.
     """
-    changed = copy.deepcopy(tree)
-    if values.get("model.name", _name(tree)) != _name(tree):
-        changed["model"].pop("options", None)
+    changed = copy_for(tree, values)
     for path, value in values.items():
-        section = changed
-        *parents, leaf = path.split(".")
-        if not parents or parents[0] not in SECTIONS:
+        top, dot, _ = path.partition(".")
+        if not dot or top not in SECTIONS:
             raise ValueError(
                 f"hyperparameter {path!r} is no field of a job. Name it by its path, such as "
                 "train.learning_rate or model.options.activation"
             )
-        for parent in parents:
-            section = section.setdefault(parent, {})
-        section[leaf] = value
+        section, key = locate(changed, path)
+        section[key] = value
     return changed
 
 
@@ -157,7 +154,3 @@ def _refuse_what_would_be_ignored(fn_args: Any) -> None:
             f"base_model is {fn_args.base_model}, a SavedModel, which training cannot start from: "
             "set model.weights to a .keras file instead"
         )
-
-
-def _name(tree: dict[str, Any]) -> Any:
-    return tree.get("model", {}).get("name")

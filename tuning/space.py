@@ -7,13 +7,12 @@ from typing import Any
 
 import keras_tuner
 
+from trainer.fields import MODEL, Tree, copy_for, get, locate
 from tuning.dimensions import Choice, Dimension, Flag, FloatRange, IntRange, Value
 
 Values = dict[str, Any]  # job field by path -> value
-Tree = dict[str, Any]  # a job file as nested dicts
 Space = Mapping[str, Dimension]
 
-MODEL = "model.name"
 OPTIONS = "model.options"
 DEFAULT_SPACE: dict[str, Dimension] = {
     "train.learning_rate": FloatRange(bounds=(1e-4, 1e-2), sampling="log"),
@@ -77,7 +76,7 @@ def own_values(tree: Tree, space: Space) -> Values:
     for path in _parents_first(space):
         matters = all(found.get(p) in allowed for p, allowed in space[path].when.items())
         if matters:
-            found[path] = _get(tree, path)
+            found[path] = get(tree, path)
     return found
 
 
@@ -92,18 +91,13 @@ def apply(tree: Tree, values: Values) -> Tree:
     The job's own `model.options` belong to its own architecture: under another one only those in
     `values` remain.
     """
-    changed = _copy(tree)
-    if MODEL in values and values[MODEL] != _get(tree, MODEL):
-        changed["model"].pop("options", None)
+    changed = copy_for(tree, values)
     for path, value in values.items():
-        *parents, leaf = path.split(".")
-        section = changed
-        for parent in parents:
-            section = section.setdefault(parent, {})
+        section, key = locate(changed, path)
         if value is None:
-            section.pop(leaf, None)
+            section.pop(key, None)
         else:
-            section[leaf] = value
+            section[key] = value
     return changed
 
 
@@ -113,17 +107,6 @@ def _holds(dimension: Dimension, value: Any, exact: bool) -> bool:
         return value in dimension.members()
     numbers = int if isinstance(dimension, IntRange) else (int, float)
     return isinstance(value, numbers) and dimension.bounds[0] <= value <= dimension.bounds[1]
-
-
-def _get(tree: Tree, path: str) -> Any:
-    node: Any = tree
-    for part in path.split("."):
-        node = node.get(part) if isinstance(node, dict) else None
-    return node
-
-
-def _copy(tree: Any) -> Any:
-    return {key: _copy(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
 
 
 def _conditions(space: Space, path: str) -> dict[str, list[Value]]:
