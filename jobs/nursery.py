@@ -6,7 +6,6 @@ a supervisor that is killed leaves no orphan that would write beside the next on
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import select
@@ -20,9 +19,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jobs.gpus import visible_gpus
+from jobs.leash import leash
 from tuning.trial import Assignment, Outcome, Report
 
-PR_SET_PDEATHSIG = 1
 LARGEST = 1 << 16  # bytes of one message
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 NURSERY = "from jobs.nursery import serve; serve()"
@@ -127,20 +126,13 @@ def share_of_machine(slot: int, workers: int) -> dict[str, str]:
     return environment
 
 
-def die_with_parent(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent ends."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it ended before the kernel was asked
-
-
 def serve() -> None:
     """Fork and reap trials as the supervisor's messages say, until it goes away.
 
     The arguments of the process are the channel's descriptor, the supervisor's pid and the run.
     """
     fd, parent, run = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    die_with_parent(parent)
+    leash(parent)
     from jobs import trial  # noqa: F401  # imports TensorFlow, once for all trials
 
     channel = socket.socket(fileno=fd)
@@ -187,7 +179,7 @@ def _raise_trial(message: Message, channel: socket.socket, run: Path, parent: in
     """Be the trial's process, from the fork to the end."""
     code = 1
     try:
-        die_with_parent(parent)
+        leash(parent)
         os.environ.update(message["environment"])
         from jobs.trial import Place, run_trial
 

@@ -1,6 +1,6 @@
 """`convoy models`: the versions in a store."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,33 +56,17 @@ def list_(store: options.StoreDir = DEFAULT, json: options.Json = False) -> None
 @app.command("rollback")
 def rollback(name: Name, store: options.StoreDir = DEFAULT, json: options.Json = False) -> None:
     """Make the version before the live one live again."""
-    from serving.errors import StoreError
     from serving.store import Store
 
-    try:
-        version = Store(store).rollback(name)
-    except StoreError as problem:
-        raise CommandError(str(problem)) from None
-    if json:
-        console.print_json({"name": name, "live": version})
-    else:
-        console.stdout.print(f"{name}: version {version} is live")
+    _make_live(name, Store(store).rollback, json)
 
 
 @app.command("promote")
 def promote(name: Name, store: options.StoreDir = DEFAULT, json: options.Json = False) -> None:
     """Make the canary the live version; the one before stays loaded, for a rollback."""
-    from serving.errors import StoreError
     from serving.store import Store
 
-    try:
-        version = Store(store).promote(name)
-    except StoreError as problem:
-        raise CommandError(str(problem)) from None
-    if json:
-        console.print_json({"name": name, "live": version})
-    else:
-        console.stdout.print(f"{name}: version {version} is live")
+    _make_live(name, Store(store).promote, json)
 
 
 @app.command("import")
@@ -115,6 +99,19 @@ def import_(
         console.print_json({"name": name, "version": version})
     else:
         console.stdout.print(f"published: {name} version {version} in {store}", highlight=False)
+
+
+def _make_live(name: str, choose: Callable[[str], int], json: bool) -> None:
+    from serving.errors import StoreError
+
+    try:
+        version = choose(name)
+    except StoreError as problem:
+        raise CommandError(str(problem)) from None
+    if json:
+        console.print_json({"name": name, "live": version})
+    else:
+        console.stdout.print(f"{name}: version {version} is live")
 
 
 def _join(versions: list[int]) -> str:
