@@ -6,7 +6,6 @@ weights by adding and subtracting, which rounds; here both come back bit for bit
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import keras
 
@@ -33,13 +32,3 @@ def exchange(model: keras.Model) -> None:
         kept = weight.numpy()
         weight.assign(average.numpy())
         average.assign(kept)
-
-
-class Averaging(keras.callbacks.Callback):
-    """Validates the averaged weights, and trains on the others."""
-
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        exchange(self.model)
-
-    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        exchange(self.model)

@@ -10,11 +10,28 @@ import hypothesis
 import numpy as np
 import pytest
 
+from serving.observation import Observation
 from serving.store import Store
 
 # No file of examples beside the sources, and no limit on one: the machine may be busy.
 hypothesis.settings.register_profile("serving", database=None, deadline=None)
 hypothesis.settings.load_profile("serving")
+
+
+def seen(**changes: Any) -> Observation:
+    """Give what a server learns of one request."""
+    fields: dict[str, Any] = {
+        "api": "predict",
+        "entrypoint": "GRPC",
+        "model": "m",
+        "version": 3,
+        "signature": "serving_default",
+        "status": "OK",
+        "seconds": 0.002,
+        "inputs": {},
+        "outputs": {},
+    }
+    return Observation(**(fields | changes))
 
 
 def write_manifest(directory: Path) -> None:

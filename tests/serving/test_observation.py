@@ -1,25 +1,10 @@
 """The metrics page follows Prometheus' text format and cannot be made to grow by callers."""
 
 import threading
-from typing import Any
 
 from serving.metrics import Counter, Histogram, expose
-from serving.observation import Observation, ServerMetrics
-
-
-def seen(**changes: Any) -> Observation:
-    fields: dict[str, Any] = {
-        "api": "predict",
-        "entrypoint": "GRPC",
-        "model": "m",
-        "version": 3,
-        "signature": "serving_default",
-        "status": "OK",
-        "seconds": 0.002,
-        "inputs": {},
-        "outputs": {},
-    }
-    return Observation(**(fields | changes))
+from serving.observation import ServerMetrics
+from tests.serving.conftest import seen
 
 
 def test_a_counter_and_a_histogram_in_text():

@@ -13,27 +13,12 @@ import pytest
 
 from serving.client import Client
 from serving.errors import ModelNotFound
-from serving.observation import Observation
 from serving.request_log import DailyFile, RequestLog
 from serving.server import ModelServer
 from serving.settings import Listen, ServerSettings, of_store
 from serving.store import Store
 from serving.traffic import Answers, TrafficError, read
-
-
-def seen(**changes: Any) -> Observation:
-    fields: dict[str, Any] = {
-        "api": "predict",
-        "entrypoint": "GRPC",
-        "model": "m",
-        "version": 3,
-        "signature": "serving_default",
-        "status": "OK",
-        "seconds": 0.002,
-        "inputs": {},
-        "outputs": {},
-    }
-    return Observation(**(fields | changes))
+from tests.serving.conftest import seen
 
 
 def test_the_request_log_takes_its_share(caplog: pytest.LogCaptureFixture):
