@@ -5,6 +5,7 @@ import json
 import pytest
 
 from jobs.config import load
+from jobs.crew import Crew
 from jobs.exits import ConfigError
 from jobs.rundir import RunDir
 from jobs.runs import begin, thin
@@ -98,7 +99,7 @@ def test_a_run_is_not_continued_on_other_data(tmp_path, job):
     run, _ = begin(tmp_path, job)
     run.record_digest("of yesterday's data")
     with pytest.raises(DataChanged, match="digits has changed since .* Start a new run"):
-        Stages(job, run, Hooks()).prepare_data()
+        Stages(job, run, Hooks(), Crew()).prepare_data()
     assert issubclass(DataChanged, ConfigError)
 
 
