@@ -94,9 +94,14 @@ def test_one_step_in_mixed_precision_reaches_every_weight_and_breaks_none(case):
 
 
 def test_saved_and_exported_it_gives_the_same_answers(case, tmp_path):
-    model = case.build()
+    # In float64: through a hundred untrained layers float32's rounding grows until it decides the
+    # answer, and two right graphs disagree.
+    with precision.policy("float64"):
+        model = case.build()
     images = scaled_batch(model)
+    _settle(model, images)
     expected = model(images)
+    assert tf.reduce_mean(tf.reduce_max(expected, axis=1)) < 0.999  # an answer that can differ
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again(images), expected)
@@ -105,6 +110,18 @@ def test_saved_and_exported_it_gives_the_same_answers(case, tmp_path):
     np.testing.assert_allclose(served.serve(images), expected, atol=1e-5)
     assert "XlaMustCompile" not in str(served.serve.concrete_functions[0].graph.as_graph_def())
     shutil.rmtree(tmp_path)  # a gigabyte each, for the largest
+
+
+def _settle(model: keras.Model, images: tf.Tensor) -> None:
+    """Give batch normalization the statistics of `images`, as training would have."""
+    layers = model._flatten_layers()
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    drops = [layer for layer in layers if isinstance(layer, keras.layers.Dropout)]
+    for norm in norms:
+        norm.momentum = 0.0
+    for drop in drops:
+        drop.rate = 0.0
+    model(images, training=True)
 
 
 def test_layer_names_are_the_same_in_every_build_and_unique(case):
