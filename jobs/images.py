@@ -1,11 +1,18 @@
 """The image files that a command is given."""
 
+import re
 from pathlib import Path
 
 from jobs.exits import CommandError
 
-SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP", b"GIF8": "GIF"}
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif"}
+SIGNATURES = {  # of a file's first bytes; "." stands for any byte
+    rb"\xff\xd8\xff": "JPEG",
+    rb"\x89PNG\r\n\x1a\n": "PNG",
+    rb"BM": "BMP",
+    rb"GIF8": "GIF",
+    rb"RIFF....WEBP": "WebP",
+}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
 
 
 def find_images(files: list[Path]) -> list[Path]:
@@ -28,8 +35,8 @@ def _inside(directory: Path) -> list[Path]:
 def _check(path: Path) -> None:
     try:
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(12)
     except OSError as problem:
         raise CommandError(f"cannot read {path}: {problem.strerror}") from None
-    if not any(start.startswith(signature) for signature in SIGNATURES):
+    if not any(re.match(signature, start, re.DOTALL) for signature in SIGNATURES):
         raise CommandError(f"{path} is no image: expected one of {', '.join(SIGNATURES.values())}")

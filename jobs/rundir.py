@@ -102,14 +102,18 @@ class RunDir:
         return {name: stage["seconds"] for name, stage in stages.items()}
 
     def last_profile(self) -> "Profile | None":
-        """Give the profile of the data that the last earlier run of this name has checked."""
+        """Give the profile of the data that the last earlier run of this name has accepted.
+
+        Refused data are no measure: the same bad data would not be noticed a second time.
+        """
         from pipeline.profile import Profile
 
         earlier = [
             p for p in self.path.parent.glob("*/data.json") if p.parent.name < self.path.name
         ]
         for path in sorted(earlier, reverse=True):
-            if profile := json.loads(path.read_text(encoding="utf-8")).get("profile"):
+            check = json.loads(path.read_text(encoding="utf-8"))
+            if check.get("ok") and (profile := check.get("profile")):
                 return Profile(**profile)
         return None
 

@@ -52,7 +52,7 @@ def test_a_file_that_is_no_image_is_named_before_anything_is_sent(convoy, tmp_pa
     (tmp_path / "note.png").write_text("text")
     result = convoy("predict", "--model", "m", str(tmp_path / "note.png"))
     assert result.returncode == 2
-    assert "note.png is no image: expected one of JPEG, PNG, BMP, GIF" in result.stderr
+    assert "note.png is no image: expected one of JPEG, PNG, BMP, GIF, WebP" in result.stderr
 
 
 def test_a_server_that_is_not_there_is_named(convoy, tmp_path):

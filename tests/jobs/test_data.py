@@ -9,6 +9,10 @@ import pytest
 from PIL import Image
 
 from jobs.embedded import embedded_server
+from jobs.exits import CommandError
+from jobs.images import find_images
+from jobs.rundir import RunDir
+from pipeline.profile import Profile
 
 CLASSES = ("각막염", "녹내장", "정상")
 
@@ -56,6 +60,27 @@ def test_refused_data_end_the_run_with_code_4_and_say_why(workplace):
     assert verdict["ok"] is False
     assert not (run / "checkpoints").exists()
     assert not (workplace.path / "models").exists()
+
+
+def test_data_are_measured_against_the_last_that_were_accepted(tmp_path):
+    accepted, refused, current = (tmp_path / "eyes" / name for name in ("1", "2", "3"))
+    for path, ok, share in ((accepted, True, 0.5), (refused, False, 0.9)):
+        profile = Profile(classes={"정상": share, "녹내장": 1 - share}, brightness=[1.0])
+        path.mkdir(parents=True)
+        RunDir(path).write_json("data.json", {"ok": ok, "profile": profile.to_json()})
+    previous = RunDir(current).last_profile()
+    assert previous is not None
+    assert previous.classes["정상"] == 0.5
+    assert RunDir(accepted).last_profile() is None
+
+
+def test_every_kind_of_image_is_found_in_a_directory(tmp_path):
+    for kind in ("jpeg", "png", "bmp", "gif", "webp"):
+        picture(0, 0).save(tmp_path / f"image.{kind}")
+    assert len(find_images([tmp_path])) == 5
+    (tmp_path / "sound.webp").write_bytes(b"RIFF\n\0\0\0WAVEfmt ")
+    with pytest.raises(CommandError, match="sound.webp is no image"):
+        find_images([tmp_path])
 
 
 def test_data_check_prints_the_contract_s_json(workplace):
