@@ -16,14 +16,15 @@ import keras
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from jobs.config import Job, load, parse
+from jobs.config import Job, load
 from jobs.preparation import load_data, train_network
+from jobs.values import with_values
 from pipeline.dataset import Splits
 from pipeline.whole import write_whole
 from trainer.callbacks import Diverged, Hooks
 from trainer.evaluate import predict, score
 from trainer.fit import FitResult
-from tuning.space import Values, apply
+from tuning.space import Values
 from tuning.trial import Assignment, Outcome
 
 BEAT_SECONDS = 1.0  # between signs of life
@@ -46,7 +47,7 @@ class Place:
     def take_output(self) -> None:
         """Send what this process and its libraries print to the trial's log."""
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "pid").write_text(str(os.getpid()), encoding="utf-8")
+        write_whole(self.path / "pid", str(os.getpid()).encode())
         fd = os.open(self.path / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         for stream in (1, 2):
             os.dup2(fd, stream)
@@ -72,7 +73,7 @@ class Place:
         before = int(mark.read_text()) if mark.exists() else 0
         if before != assignment.halvings:
             shutil.rmtree(training, ignore_errors=True)  # states of another batch do not fit
-        mark.write_text(str(assignment.halvings), encoding="utf-8")
+        write_whole(mark, str(assignment.halvings).encode())
         if assignment.parent is None or training.exists() or assignment.halvings:
             training.mkdir(exist_ok=True)
             return
@@ -124,15 +125,6 @@ def with_assignment(job: Job, assignment: Assignment) -> Job:
         "train.accumulation_steps": parts,
     }
     return with_values(changed, smaller)
-
-
-def with_values(job: Job, values: Values) -> Job:
-    """Give the job with fields set by path.
-
-    Raises ConfigError when a path or a value is not allowed.
-    """
-    tree = job.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return parse(apply(tree, values), "tune.space")
 
 
 def divide_threads() -> None:

@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jobs.config import Job
@@ -12,20 +11,20 @@ from jobs.exits import ConfigError
 from jobs.nursery import Nursery
 from jobs.preparation import check_model
 from jobs.rundir import RunDir
-from jobs.trial import with_values
+from jobs.values import BEST_VALUES, with_values
 from tuning import report
 from tuning.config import TuneConfig
 from tuning.journal import DamagedJournal, Journal
-from tuning.space import DEFAULT_SPACE, Values, contexts, own_values
+from tuning.space import DEFAULT_SPACE, Values, complete, contexts, own_values
 from tuning.study import Study
 from tuning.supervisor import Supervisor, Watcher
 from tuning.trial import Trial, best_first
 
 JOURNAL = "journal.jsonl"
 BEST = "best.toml"
-BEST_VALUES = "best_hyperparameters.txt"
 LEADERBOARD = "leaderboard.csv"
 REPORT = "report.html"
+SEARCHED = ("model.", "train.", "data.augment.")  # what a search may vary
 log = logging.getLogger(__name__)
 
 
@@ -65,18 +64,24 @@ def resolve(job: Job) -> Job:
 def check_space(job: Job, settings: TuneConfig) -> None:
     """Hold the ends of every dimension against the job's own checks, before the first trial.
 
-    Each is tried under every combination of parents that makes it matter. Raises ConfigError that
-    names the path and the value.
+    Each is tried under every combination of parents that makes it matter, beside first values of
+    the other dimensions. Raises ConfigError that names the path and the value.
     """
+    space = settings.space or DEFAULT_SPACE
+    if foreign := [path for path in space if not path.startswith(SEARCHED)]:
+        raise ConfigError(
+            f"tune.space.{foreign[0]}: cannot be searched, as scores under other data or rules do "
+            f"not compare; allowed: fields of {', '.join(name[:-1] for name in SEARCHED)}"
+        )
     if settings.algorithm == "hyperband" and "train.epochs" in settings.space:
         raise ConfigError(
             "tune.space.train.epochs: hyperband itself decides how many epochs a trial trains; "
             "take it out of the space, or choose random, bayesian or grid"
         )
-    for path, dimension in (settings.space or DEFAULT_SPACE).items():
-        for context in contexts(settings.space, path) if settings.space else [{}]:
+    for path, dimension in space.items():
+        for context in contexts(space, path):
             for value in dimension.ends():
-                check_model(with_values(job, {**context, path: value}))
+                check_model(with_values(job, complete(space, {**context, path: value})))
 
 
 def search(
@@ -176,24 +181,6 @@ def last_best(run: RunDir, settings: TuneConfig) -> list[Values]:
         if done:
             return [t.values for t in done if _fits(t.values, settings)][: settings.warm_start]
     return []
-
-
-def read_values(path: Path) -> Values:
-    """Read values that a search has written in KerasTuner's format, or TFX's Tuner.
-
-    Raises ConfigError when the file is none of these.
-    """
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        values = dict(stored["values"])
-    except FileNotFoundError:
-        raise ConfigError(f"no file of hyperparameters {path}") from None
-    except (OSError, ValueError, TypeError, KeyError):
-        raise ConfigError(
-            f"{path} holds no hyperparameters: expected JSON with space and values, as "
-            f"{BEST_VALUES} of convoy tune and of TFX's Tuner"
-        ) from None
-    return {name: value for name, value in values.items() if not name.startswith("tuner/")}
 
 
 def _fits(values: Values, settings: TuneConfig) -> bool:

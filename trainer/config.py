@@ -8,6 +8,7 @@ from trainer.schedule_config import PlateauConfig, ScheduleConfig
 
 PrecisionName = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 JitMode = Literal["auto", "on", "off"]
+LossName = Literal["cross_entropy", "focal", "squared_error"]
 OptimizerName = Literal[
     "sgd", "momentum", "nesterov", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw",
     "ftrl", "lamb", "lion", "muon", "nadam", "rmsprop", "schedule_free_adamw",
@@ -76,6 +77,11 @@ class TrainConfig(BaseModel):
         default_factory=dict,
         description="Further arguments of the optimizer, such as beta_2, checked against Keras' "
         "signature",
+    )
+    loss: LossName = Field(
+        "cross_entropy",
+        description="Cross-entropy is what probabilities are made for; focal (Lin 2017) cares less "
+        "for examples that are right already, squared_error is bounded where labels are wrong",
     )
     learning_rate: float = Field(1e-3, gt=0, description="Step size; 1e-3 is Adam's own default")
     schedule: ScheduleConfig = Field(

@@ -20,6 +20,22 @@ def copy_for(tree: Tree, values: Mapping[str, Any]) -> Tree:
     return copied
 
 
+def apply(tree: Tree, values: Mapping[str, Any]) -> Tree:
+    """Give the job's tree with fields set by path; None unsets one.
+
+    The job's own `model.options` belong to its own architecture: under another one only those in
+    `values` remain.
+    """
+    changed = copy_for(tree, values)
+    for path, value in values.items():
+        section, key = locate(changed, path)
+        if value is None:
+            section.pop(key, None)
+        else:
+            section[key] = value
+    return changed
+
+
 def get(tree: Tree, path: str) -> Any:
     """Give the value of a field; None where it is not set."""
     node: Any = tree

@@ -1,13 +1,13 @@
 """What training minimises: the loss of the main output, and of auxiliary classifiers if any."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from trainer.config import JitMode, TrainConfig
+from trainer.config import JitMode, LossName, TrainConfig
 from trainer.distribute import ReplicatedModel, reduce_gradients_first
 from trainer.optimizers import make_optimizer
 
@@ -31,7 +31,7 @@ def compile_model(
     with model.distribute_strategy.scope():
         model.compile(
             optimizer=make_optimizer(config, steps_per_epoch),
-            loss=dict.fromkeys(weights, cross_entropy) if several else cross_entropy,
+            loss=dict.fromkeys(weights, LOSSES[config.loss]) if several else LOSSES[config.loss],
             loss_weights=weights if several else None,
             metrics={MAIN: [accuracy]} if several else [accuracy],
             jit_compile=compiles(config.jit),
@@ -59,6 +59,27 @@ def cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
     return keras.losses.sparse_categorical_crossentropy(labels, probabilities)
 
 
+def focal(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    """Give the cross-entropy [N], each class's part times (1 - its probability) squared.
+
+    Labels are those of `cross_entropy`. Lin et al. 2017, "Focal Loss for Dense Object Detection".
+    """
+    shares = _shares(labels, probabilities)
+    return keras.losses.categorical_focal_crossentropy(shares, probabilities, alpha=1.0, gamma=2.0)
+
+
+def squared_error(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    """Give the sum over classes of squared differences [N] from the labels of `cross_entropy`."""
+    return tf.reduce_sum(tf.square(probabilities - _shares(labels, probabilities)), axis=-1)
+
+
+LOSSES: Mapping[LossName, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "focal": focal,
+    "squared_error": squared_error,
+}
+
+
 def accuracy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
     """Give 1 where the most probable class is the label (its largest share), else 0: [N]."""
     if _are_shares(labels, probabilities):
@@ -84,6 +105,13 @@ def main_logs(logs: dict[str, Any]) -> dict[str, float]:
 def output_names(model: keras.Model) -> list[str]:
     """Give the names of the outputs."""
     return list(model.output) if isinstance(model.output, dict) else [MAIN]
+
+
+def _shares(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    if _are_shares(labels, probabilities):
+        return tf.cast(labels, probabilities.dtype)
+    ids = tf.cast(tf.reshape(labels, [-1]), tf.int32)
+    return tf.one_hot(ids, probabilities.shape[-1], dtype=probabilities.dtype)
 
 
 def _are_shares(labels: tf.Tensor, probabilities: tf.Tensor) -> bool:

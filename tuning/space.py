@@ -7,7 +7,7 @@ from typing import Any
 
 import keras_tuner
 
-from trainer.fields import MODEL, Tree, copy_for, get, locate
+from trainer.fields import MODEL, Tree, get
 from tuning.dimensions import Choice, Dimension, Flag, FloatRange, IntRange, Value
 
 Values = dict[str, Any]  # job field by path -> value
@@ -67,6 +67,16 @@ def contexts(space: Space, path: str) -> Iterable[Values]:
         yield dict(zip(parents, combination, strict=True))
 
 
+def complete(space: Space, values: Values) -> Values:
+    """Add the first value of every other dimension that matters under these values."""
+    found = dict(values)
+    for path in _parents_first(space):
+        matters = all(found.get(p) in allowed for p, allowed in space[path].when.items())
+        if path not in found and matters:
+            found[path] = space[path].ends()[0]
+    return found
+
+
 def own_values(tree: Tree, space: Space) -> Values:
     """Give the values that the job has now in the space; None where it leaves a field unset.
 
@@ -83,22 +93,6 @@ def own_values(tree: Tree, space: Space) -> Values:
 def is_member(space: Space, values: Values, exact: bool) -> bool:
     """Tell whether the space holds these values; `exact`: whether its grid does."""
     return all(path in space and _holds(space[path], v, exact) for path, v in values.items())
-
-
-def apply(tree: Tree, values: Values) -> Tree:
-    """Give the job's tree with fields set by path.
-
-    The job's own `model.options` belong to its own architecture: under another one only those in
-    `values` remain.
-    """
-    changed = copy_for(tree, values)
-    for path, value in values.items():
-        section, key = locate(changed, path)
-        if value is None:
-            section.pop(key, None)
-        else:
-            section[key] = value
-    return changed
 
 
 def _holds(dimension: Dimension, value: Any, exact: bool) -> bool:

@@ -19,6 +19,10 @@ Trials = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Trials at a time, in place of tune.workers.")
 ]
+Space = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Ready [tune] section, such as those in configs/spaces."),
+]
 Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this search.")]
 Config = Annotated[
     Path | None, typer.Argument(metavar="CONFIG", help='Job file (TOML); or "show" and a run.')
@@ -31,6 +35,7 @@ def tune(
     run: Shown = None,
     trials: Trials = None,
     workers: Workers = None,
+    space: Space = None,
     resume: Resume = None,
     set_: options.Overrides = None,
     runs: options.Runs = Path("runs"),
@@ -48,7 +53,7 @@ def tune(
         raise CommandError(f"unexpected argument {run}: expected one job file, or show RUN")
     overrides = [*(set_ or []), *([f"tune.max_trials={trials}"] if trials else [])]
     overrides += [f"tune.workers={workers}"] if workers else []
-    job, directory = _open(config, resume, overrides)
+    job, directory = _open(config, space, resume, overrides)
     console.load_tensorflow()
     found = _search(job, directory, runs)
     if json:
@@ -58,18 +63,18 @@ def tune(
 
 
 def _open(
-    config: Path | None, resume: Path | None, overrides: list[str]
+    config: Path | None, space: Path | None, resume: Path | None, overrides: list[str]
 ) -> "tuple[Job, RunDir | None]":
     from jobs.config import load
     from jobs.rundir import RunDir
 
-    if resume is not None and overrides:
+    if resume is not None and (overrides or space):
         raise CommandError("--resume takes no other settings: a search keeps those it began with")
     if resume is not None and config is None:
         directory = RunDir.open(resume)
         return directory.job(), directory
     if config is not None and resume is None:
-        return load(config, overrides), None
+        return load(config, overrides, space), None
     raise CommandError("expected a job file, --resume RUN, or show RUN")
 
 

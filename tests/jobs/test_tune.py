@@ -7,7 +7,7 @@ import pytest
 from jobs.config import load
 from jobs.exits import ConfigError
 from jobs.rundir import RunDir
-from jobs.trial import with_assignment, with_values
+from jobs.trial import with_assignment
 from jobs.tune import (
     JOURNAL,
     NoTrialCompleted,
@@ -16,9 +16,9 @@ from jobs.tune import (
     last_best,
     open_study,
     read_trials,
-    read_values,
     resolve,
 )
+from jobs.values import read_values, with_values
 from tuning.trial import Assignment, Outcome
 
 SPACE = [
@@ -65,6 +65,10 @@ def test_hyperband_s_epochs_replace_the_job_s(workplace):
         (['tune.space."train.epoch".int=[1, 3]'], "train.epoch: unknown key"),
         (['tune.space."train.epochs".int=[0, 3]'], "train.epochs: .*greater than or equal to 1"),
         (['tune.space."data.augment.rotation".float=[0, 3]'], "rotation: unknown key"),
+        (
+            ['tune.space."data.seed".int=[0, 3]'],
+            "tune.space.data.seed: cannot be searched.*allowed: fields of model, train, data.aug",
+        ),
         (['tune.space."model.options.activation".choice=["relu", "rel"]'], "got 'rel'"),
         (['tune.space."model.name".choice=["lenet5", "lenet"]'], "unknown model 'lenet'"),
         (

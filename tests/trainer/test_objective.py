@@ -1,11 +1,21 @@
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from trainer import network
 from trainer.config import ModelConfig, TrainConfig
 from trainer.fit import fit
-from trainer.objective import compile_model, main_logs, with_targets
+from trainer.objective import LOSSES, compile_model, main_logs, with_targets
 
 TRAIN = TrainConfig(epochs=1, batch_size=100)
+TRUTH = np.array([0, 2, 1, 1])
+GIVEN = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.5, 0.4, 0.1], [0.05, 0.9, 0.05]])
+RIGHT = GIVEN[np.arange(4), TRUTH]
+EXPECTED = {
+    "cross_entropy": -np.log(RIGHT),
+    "focal": -((1 - RIGHT) ** 2) * np.log(RIGHT),
+    "squared_error": np.sum((GIVEN - np.eye(3)[TRUTH]) ** 2, axis=1),
+}
 
 
 def test_the_losses_of_all_outputs_are_weighed_and_added(two_headed, digits):
@@ -34,3 +44,22 @@ def test_the_float32_twin_of_a_two_headed_network_has_the_main_output_alone(digi
     twin = network.in_float32(trained, config, data)
     alone = network.build(ModelConfig(name="googlenet"), data)
     assert twin.count_params() == alone.count_params() < trained.count_params()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_its_formula_for_ids_and_for_shares(name):
+    probabilities = tf.constant(GIVEN, tf.float32)
+    for labels in (tf.constant(TRUTH), tf.constant(TRUTH[:, None]), tf.one_hot(TRUTH, 3)):
+        found = LOSSES[name](labels, probabilities)
+        assert found.shape == (4,)
+        assert np.allclose(found, EXPECTED[name], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["focal", "squared_error"])
+def test_mixed_labels_are_shares_of_classes(name):
+    shares, probabilities = tf.constant([[0.25, 0.0, 0.75]]), tf.constant([[0.5, 0.3, 0.2]])
+    expected = {
+        "focal": -0.25 * 0.25 * np.log(0.5) - 0.75 * 0.64 * np.log(0.2),
+        "squared_error": 0.25**2 + 0.3**2 + 0.55**2,
+    }
+    assert LOSSES[name](shares, probabilities).numpy() == pytest.approx(expected[name], abs=1e-5)

@@ -1,8 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
+from trainer.fields import apply
 from tuning.config import TuneConfig
-from tuning.space import apply, contexts, declare, is_member, own_values
+from tuning.space import contexts, declare, is_member, own_values
 
 SPACE = {
     "model.name": {"choice": ["lenet5", "resnet18"]},
