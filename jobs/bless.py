@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jobs.config import BlessConfig
 from jobs.live import Live
+from jobs.release_config import BlessConfig
 from trainer.evaluate import Evaluation, Predictions
 
 

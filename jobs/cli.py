@@ -21,6 +21,7 @@ from jobs.commands import (
     run,
     schedule,
     serve,
+    signing,
     tune,
     zoo,
 )
@@ -48,6 +49,9 @@ app.command("drift")(drift.drift)
 app.command("demo")(demo.demo)
 data.app.command("preview")(preview.preview)
 app.add_typer(data.app, name="data")
+models.app.command("keygen")(signing.keygen)
+models.app.command("sign")(signing.sign)
+models.app.command("verify")(signing.verify)
 models.app.command("show")(lineage.show)
 models.app.command("diff")(lineage.diff)
 app.add_typer(models.app, name="models")

@@ -4,19 +4,23 @@ import logging
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import keras
 
+import serving.errors
 from jobs import golden, rehearsal
 from jobs.bless import Blessing, Export, Rule, changes, floors, incomparable
 from jobs.card import make_card
 from jobs.config import Job
+from jobs.exits import ConfigError
 from jobs.fingerprint import fingerprint, version_of
 from jobs.live import NotComparable, ask_live
 from jobs.probe import Probe
 from jobs.rundir import RunDir
 from jobs.stages import stage
 from pipeline.dataset import DataInfo, Splits
+from serving.seal import read_signer
 from serving.store import CANARY, STABLE, Store
 from trainer.callbacks import Hooks, Interrupted
 from trainer.evaluate import Evaluation, Predictions
@@ -40,8 +44,17 @@ class Release:
 
     @cached_property
     def store(self) -> Store:
-        """The store that blessed models go to."""
-        return Store(self.job.publish.store, keep=self.job.publish.keep)
+        """The store that blessed models go to, signed if the job says so. Raises ConfigError."""
+        publish = self.job.publish
+        try:
+            signer = read_signer(Path(publish.signing_key)) if publish.signing_key else None
+        except serving.errors.ConfigError as problem:
+            raise ConfigError(f"publish.signing_key: {problem}") from None
+        return Store(publish.store, publish.keep, signer)
+
+    def check(self) -> None:
+        """Find out before the training what would end it in vain. Raises ConfigError."""
+        _ = self.store
 
     @property
     def label(self) -> str:

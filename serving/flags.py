@@ -9,6 +9,7 @@ from typing import Any
 
 from serving.errors import ConfigError
 from serving.model_settings import ModelSettings
+from serving.seal import read_verifier
 from serving.server import serve
 from serving.settings import (
     Batching,
@@ -85,6 +86,7 @@ def settings(options: argparse.Namespace) -> ServerSettings:
         loading=_loading(options),
         batching=_batching(options),
         metrics=_path(options.monitoring_config_file, read_metrics_path, ""),
+        verifier=_path(options.require_signature, read_verifier, None),
         log_rate=_log_rate(options),
         log_directory=options.request_log,
         drain_seconds=options.drain_seconds,
@@ -101,6 +103,9 @@ def parser() -> argparse.ArgumentParser:
     ours.add_argument("--request_log", type=Path, help="directory; else lines go to stderr")
     ours.add_argument("--request_log_rate", type=float, help="share to log, 0 to 1")
     ours.add_argument("--drain_seconds", type=float, default=30.0, help="patience after SIGTERM")
+    ours.add_argument(
+        "--require_signature", type=Path, help="public key; serve only what is signed with it"
+    )
     ignored = found.add_argument_group("accepted and ignored")
     for name in IGNORED:
         ignored.add_argument(f"--{name}", nargs="?", const="true", help=argparse.SUPPRESS)

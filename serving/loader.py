@@ -32,6 +32,8 @@ class Loader:
         return servable
 
     def _load(self, directory: Path) -> Servable:
+        if self._settings.verifier:
+            self._settings.verifier.verify(directory)
         if (directory / manifest.MANIFEST).exists():  # other exporters write none
             manifest.verify(directory)
         servable: Servable = SavedModel(directory)

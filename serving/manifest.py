@@ -1,4 +1,4 @@
-"""The manifest of a SavedModel directory: sha256 of every other file in it."""
+"""The manifest of a SavedModel directory: sha256 of every other file but its own signature."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 from serving.errors import StoreError
 
 MANIFEST = "assets.extra/manifest.json"
+SIGNATURE = "assets.extra/manifest.sig"  # of the manifest's bytes: see serving.seal
 
 
 def verify(directory: Path) -> None:
@@ -52,11 +53,10 @@ def _read(directory: Path) -> dict[str, str]:
 
 
 def _files(directory: Path) -> dict[str, Path]:
-    """Every file below the directory but the manifest, by its relative POSIX path."""
+    """Every file the manifest has to list, by its path relative to the directory."""
     paths = (path for path in directory.rglob("*") if not path.is_dir())
     named = {path.relative_to(directory).as_posix(): path for path in paths}
-    named.pop(MANIFEST, None)
-    return named
+    return {name: path for name, path in named.items() if name not in (MANIFEST, SIGNATURE)}
 
 
 def _difference(directory: Path, listed: set[str], present: set[str]) -> str:

@@ -10,6 +10,7 @@ import grpc
 from serving import catalog
 from serving.errors import ConfigError
 from serving.model_settings import ModelSettings, read_file, read_models
+from serving.seal import Verifier
 from serving.version import Retries
 from serving.wire import config_pb2
 
@@ -102,8 +103,8 @@ class ServerSettings:
     """Everything a server is told. Models come from a file that is polled, or are given.
 
     `store`: the directory that the file calls /models. `metrics`: the path of the Prometheus page,
-    empty for none. `log_rate`: the share of requests that is logged, to `log_directory` or through
-    the process's own logging.
+    empty for none. `verifier`: versions that it does not accept are not loaded. `log_rate`: the
+    share of requests that is logged, to `log_directory` or through the process's own logging.
     """
 
     config: Path | None = None
@@ -114,6 +115,7 @@ class ServerSettings:
     limits: Limits = Limits()
     batching: Batching | None = Batching()
     metrics: str = "/monitoring/prometheus/metrics"
+    verifier: Verifier | None = None
     log_rate: float = 0.0
     log_directory: Path | None = None
     drain_seconds: float = 30.0  # what requests under way get after SIGTERM

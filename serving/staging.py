@@ -1,6 +1,7 @@
 """Whole directories that appear and disappear in one step."""
 
 import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,11 +10,13 @@ from pathlib import Path
 
 from serving import manifest
 from serving.catalog import sync_directory
+from serving.seal import Signer
 
 # No server looks at a directory whose name is no integer, so neither half-copied nor half-deleted
 # versions are ever seen. The next publish sweeps what a killed process left under these names.
 STAGE = ".stage-"
 TRASH = ".trash-"
+log = logging.getLogger(__name__)
 
 
 def copy(source: Path, staged: Path) -> None:
@@ -33,13 +36,27 @@ def copy(source: Path, staged: Path) -> None:
     sync_directory(staged)
 
 
-def install(source: Path, final: Path) -> None:
-    """Copy a SavedModel beside its final place and rename it there. Raises StoreError."""
+def install(source: Path, final: Path, signer: Signer | None = None) -> None:
+    """Copy a SavedModel beside its final place, sign it and rename it there. Raises StoreError."""
     staged = final.with_name(STAGE + final.name)
     copy(source, staged)
     manifest.verify(staged)  # of the copy: the source may have changed under our hands
+    if signer:
+        _write(staged / manifest.SIGNATURE, signer.sign(staged))
     staged.rename(final)
     sync_directory(final.parent)
+
+
+def sign(version: Path, signer: Signer) -> None:
+    """Add a signature to a version that is in place, or replace it, in one step."""
+    manifest.verify(version)
+    staged = version.with_name(STAGE + version.name)
+    staged.mkdir(exist_ok=True)  # an attempt that was killed
+    signature = staged / Path(manifest.SIGNATURE).name
+    _write(signature, signer.sign(version))
+    signature.rename(version / manifest.SIGNATURE)
+    sync_directory((version / manifest.SIGNATURE).parent)
+    staged.rmdir()
 
 
 def remove(directory: Path) -> None:
@@ -50,12 +67,12 @@ def remove(directory: Path) -> None:
     shutil.rmtree(trash)
 
 
-def sweep(directory: Path) -> list[str]:
-    """Delete what killed processes left behind and name it. The caller holds the store's lock."""
+def sweep(directory: Path) -> None:
+    """Delete what killed processes left behind. The caller holds the store's lock."""
     litter = [path for path in directory.iterdir() if path.name.startswith((STAGE, TRASH))]
     for path in litter:
+        log.warning("swept %s, left by a process that was killed", path)
         shutil.rmtree(path)
-    return [path.name for path in litter]
 
 
 @contextmanager
@@ -71,3 +88,12 @@ def _copy_file(source: Path, target: Path) -> None:
     target.chmod(0o644)
     with target.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    path.chmod(0o644)
+    sync_directory(path.parent)

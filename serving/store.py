@@ -11,22 +11,21 @@ process killed at any instant leaves the store as it was before or as it should 
 """
 
 import json
-import logging
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from serving import catalog, history, manifest, names, staging
 from serving.errors import StoreError
+from serving.seal import Signer
 
 STABLE = "stable"
 CANARY = "canary"
 CARD = "assets.extra/card.json"
-
-log = logging.getLogger(__name__)
+Place = str | PathLike[str]
 
 
 class Store:
@@ -36,14 +35,16 @@ class Store:
     rollback, or a label that moves, never waits for a model to load. A request that names neither
     version nor label goes to the highest version served: with a canary out, ask for "stable".
 
-    `keep`: versions of each model that retention leaves, beside those that are served.
+    `keep`: versions of each model that retention leaves, beside those that are served. `signer`
+    signs what is published; without one, a signature that comes with it stays.
     """
 
-    def __init__(self, root: str | PathLike[str], keep: int = 5) -> None:
+    def __init__(self, root: Place, keep: int = 5, signer: Signer | None = None) -> None:
         if keep < 1:
             raise ValueError(f"keep must be at least 1 version, got {keep}")
         self.root = Path(root)
         self.keep = keep
+        self.signer = signer
 
     def create(self) -> None:
         """Make the root directory and a models.config that a server can start with."""
@@ -93,19 +94,22 @@ class Store:
 
     def card(self, name: str, version: int) -> dict[str, Any]:
         """Where a version comes from, as its exporter wrote it; empty without a readable card."""
-        try:
+        with suppress(OSError, ValueError):
             card: Any = json.loads((self.path(name, version) / CARD).read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return card if isinstance(card, dict) else {}
+            return card if isinstance(card, dict) else {}
+        return {}
 
     def verify(self, name: str, version: int) -> None:
         """Compare a version's files with its manifest. Raises StoreError when they differ."""
         manifest.verify(self.path(name, version))
 
-    def publish(
-        self, name: str, saved_model: str | PathLike[str], label: str | None = STABLE
-    ) -> int:
+    def sign(self, name: str, version: int, signer: Signer) -> None:
+        """Sign a version that is there, or sign it anew. Raises StoreError when it was changed."""
+        with self._lock():
+            staging.sign(self.path(name, version), signer)
+            history.append(self._history(name), "sign", version=version)
+
+    def publish(self, name: str, saved_model: Place, label: str | None = STABLE) -> int:
         """Copy a SavedModel in as the next version and return that version.
 
         The copy is made beside its final place and renamed into it, so a server polling the store
@@ -121,10 +125,9 @@ class Store:
         with self._lock():
             model.mkdir(exist_ok=True)
             model.chmod(0o755)
-            for litter in staging.sweep(model):
-                log.warning("swept %s, left by a publish that was killed", model / litter)
+            staging.sweep(model)
             version = max(int(time.time()), self._last(name) + 1)
-            staging.install(source, model / str(version))
+            staging.install(source, model / str(version), self.signer)
             self._announce(name, version, label)
         return version
 
@@ -137,8 +140,7 @@ class Store:
     def rollback(self, name: str) -> int:
         """Label the version that was stable before this one stable again, and return it.
 
-        Raises StoreError when there is none. A version that a rollback left is no target of a later
-        one.
+        Raises StoreError when there is none. A version once left is no target of a later rollback.
         """
         with self._lock():
             target = self._rollback_target(name, self.live(name))
@@ -162,9 +164,7 @@ class Store:
             kept = {label: held for label, held in labels.items() if held != version}
             if labels.get(STABLE) == version and (before := self._rollback_target(name, version)):
                 kept[STABLE] = before
-            if version not in history.withdrawn(
-                events
-            ):  # first: no later rollback may return to it
+            if version not in history.withdrawn(events):  # first: no later rollback returns to it
                 history.append(self._history(name), "withdraw", version=version, reason=reason)
             if kept != labels:
                 self._assign(name, kept)

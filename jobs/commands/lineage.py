@@ -77,6 +77,8 @@ def diff(
 
 def _describe(store: "Store", name: str, version: int) -> dict[str, Any]:
     """Give what store and card know of a version. Raises StoreError."""
+    from serving.manifest import SIGNATURE
+
     path = store.path(name, version)
     events = [event for event in store.history(name) if event.get("version") == version]
     return {
@@ -85,6 +87,7 @@ def _describe(store: "Store", name: str, version: int) -> dict[str, Any]:
         "live": store.live(name) == version,
         "labels": [label for label, number in store.labels(name).items() if number == version],
         "intact": _intact(store, name, version),
+        "signed": (path / SIGNATURE).is_file(),
         "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
         "history": events,
         "card": store.card(name, version),
@@ -110,6 +113,7 @@ def _print(described: dict[str, Any]) -> None:
         ["published", times[0][:19] + " UTC" if times else "unknown"],
         ["size", f"{described['bytes'] / 2**20:.1f} MiB"],
         ["files", "as in the manifest" if described["intact"] else "CHANGED since the export"],
+        ["signed", "yes: convoy models verify tells by whom" if described["signed"] else "no"],
         *([key, _short(value)] for key, value in _summary(card).items()),
     ]
     console.print_table(f"{described['name']} version {described['version']}", ["", ""], rows)
@@ -121,7 +125,6 @@ def _print(described: dict[str, Any]) -> None:
 def _summary(card: dict[str, Any]) -> dict[str, Any]:
     """Give what stands in the table of a card, where the card has it."""
     data, metrics, machine = (card.get(key) or {} for key in ("data", "metrics", "machine"))
-    scores = {key: value for key, value in metrics.items() if isinstance(value, float)}
     dirty = " with changes" if card.get("git_dirty") else ""
     blessing = card.get("blessing") or {}
     facts = {
@@ -137,9 +140,20 @@ def _summary(card: dict[str, Any]) -> dict[str, Any]:
         "machine": f"{machine.get('processor')}, {machine.get('cores')} cores" if machine else None,
         "versions": card.get("versions"),
         "blessed": blessing.get("blessed"),
-        **{key: f"{value:.4f}" for key, value in scores.items()},
+        **_scores(metrics),
     }
     return {key: value for key, value in facts.items() if value is not None}
+
+
+def _scores(metrics: dict[str, Any]) -> dict[str, str]:
+    """Give each score with the interval that the evaluation is confident of, where it has one."""
+    level, intervals = metrics.get("confidence"), metrics.get("intervals") or {}
+    scores = {k: v for k, v in metrics.items() if isinstance(v, float) and k != "confidence"}
+    told = {key: f"{value:.4f}" for key, value in scores.items()}
+    for key in told.keys() & intervals.keys():
+        low, high = intervals[key]["low"], intervals[key]["high"]
+        told[key] += f" ({low:.4f} to {high:.4f} with {level:.0%} confidence)"
+    return told
 
 
 def _leaves(node: Any, path: str) -> list[tuple[str, Any]]:

@@ -27,6 +27,14 @@ RequestLogDir = Annotated[
 Rate = Annotated[
     float, typer.Option("--request-log-rate", min=0, max=1, help="The share that is logged.")
 ]
+RequireSignature = Annotated[
+    Path | None,
+    typer.Option(
+        "--require-signature",
+        metavar="PUBLIC_KEY",
+        help="Serve only versions that are signed with this key; see `convoy models keygen`.",
+    ),
+]
 
 
 def serve(
@@ -36,11 +44,13 @@ def serve(
     host: Host = "127.0.0.1",
     request_log: RequestLogDir = None,
     request_log_rate: Rate = 1.0,
+    require_signature: RequireSignature = None,
 ) -> None:
     """Serve a store's models over gRPC and REST until SIGTERM, following what is published."""
     console.load_tensorflow(onednn=False)
     from serving import server
     from serving.errors import ServingError
+    from serving.seal import read_verifier
     from serving.settings import Listen, of_store
     from serving.store import Store
 
@@ -48,6 +58,7 @@ def serve(
         Store(store).create()  # an empty store is served, and filled later
         settings = replace(
             of_store(store, Listen(host=host, port=port, rest_port=rest_port)),
+            verifier=read_verifier(require_signature) if require_signature else None,
             log_directory=request_log,
             log_rate=request_log_rate if request_log else 0.0,
         )

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binomtest
 
 from jobs.bless import Blessing, Export, changes, floors, incomparable, mcnemar
-from jobs.config import BlessConfig
 from jobs.live import Live
+from jobs.release_config import BlessConfig
 from trainer.evaluate import Predictions, score
 
 NAMES = ("cat", "dog", "owl")

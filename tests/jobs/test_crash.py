@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from jobs.lock import held
 from jobs.rundir import RunDir
+from serving import seal
 from serving.server import ModelServer
 from serving.settings import Listen, of_store
 from serving.store import Store
@@ -23,11 +25,14 @@ QUICK = ("--set", "train.epochs=2", "--json")
 
 @pytest.fixture
 def settings(workplace) -> Iterator[tuple[str, ...]]:
-    """Arguments of a run whose versions are served, and probed, by a server in this process."""
+    """Arguments of a run that signs, and whose versions a server in this process must accept."""
     store = Store(workplace.path / "models")
     store.create()
-    with ModelServer(of_store(store.root, Listen(port=0, rest_port=0))) as server:
-        yield (*QUICK, "--set", f'publish.probe=["{server.grpc_address}"]')
+    private, public = seal.generate(workplace.path / "keys")
+    found = of_store(store.root, Listen(port=0, rest_port=0))
+    with ModelServer(replace(found, verifier=seal.read_verifier(public))) as server:
+        probe = f'publish.probe=["{server.grpc_address}"]'
+        yield (*QUICK, "--set", probe, "--set", f"publish.signing_key={private}")
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +51,7 @@ def assert_ended_like(undisturbed: RunDir, place: Path) -> None:
     (version,) = store.versions("tiny")
     assert store.labels("tiny") == {"stable": version}
     store.verify("tiny", version)
+    seal.read_verifier(place / "keys" / seal.PUBLIC).verify(store.path("tiny", version))
     assert store.card("tiny", version)["run"] == path.name
     assert [event["event"] for event in store.history("tiny")] == ["publish"]
     assert [p.name for p in (place / "models" / "tiny").iterdir() if p.name[0] == "."] == []

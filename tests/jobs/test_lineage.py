@@ -34,7 +34,7 @@ def card(workplace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The card of a run that trained with learning rate 0.5, as its last search had found."""
     monkeypatch.chdir(workplace.path)
     job = load(Path("job.toml"), ["train.learning_rate=0.5"])
-    search = Path("runs/tiny/20260101T000000Z-aaaaaa")
+    search = Path("runs/tiny-tune/20260101T000000Z-aaaaaa")
     search.mkdir(parents=True)
     values = {"train.learning_rate": 0.5, "tuner/epochs": 3}
     (search / "best_hyperparameters.txt").write_text(json.dumps({"space": [], "values": values}))
@@ -101,6 +101,8 @@ OLD = {
     "git_revision": "1" * 40,
     "metrics": {
         "accuracy": 0.9,
+        "confidence": 0.75,
+        "intervals": {"accuracy": {"low": 0.85, "high": 0.94}},
         "confusion": [[1, 0], [0, 1]],
         "per_class": [{"label": "cat", "recall": 0.5}, {"label": "dog", "recall": 0.75}],
     },
@@ -114,6 +116,7 @@ NEW = {
     "git_revision": "1" * 40,
     "metrics": {
         "accuracy": 0.95,
+        "confidence": 0.75,
         "confusion": [[2, 0], [0, 1]],
         "per_class": [{"label": "cat", "recall": 0.5}, {"label": "dog", "recall": 0.8}],
     },
@@ -168,8 +171,10 @@ def test_show_tells_of_the_live_version_or_another(store: Store):
     assert found["bytes"] > 0
     assert [event["event"] for event in found["history"]] == ["publish"]
     older = run(store, "show", "pets", old).stdout
-    for text in (f"pets version {old}", "aa", "0.9000", "train.epochs", "as in the manifest"):
+    for text in (f"pets version {old}", "aa", "train.epochs", "as in the manifest"):
         assert text in older
+    assert "0.9000 (0.8500 to 0.9400 with 75% confidence)" in older
+    assert "0.7500" not in older  # how sure the interval is, and no score
 
 
 def test_show_says_when_a_file_was_changed(store: Store):

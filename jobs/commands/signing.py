@@ -1,0 +1,150 @@
+"""`convoy models keygen`, `sign`, `verify`: who made a version, and whether it is still whole."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs import console, options
+from jobs.exits import FAILED, CommandError
+
+if TYPE_CHECKING:
+    from serving.seal import Verifier
+    from serving.store import Store
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name.")]
+Version = Annotated[
+    int | None, typer.Argument(metavar="[VERSION]", help="Without it, every version.")
+]
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Where the pair of keys goes.")]
+PrivateKey = Annotated[
+    Path, typer.Option("--key", metavar="PRIVATE_KEY", help="The key to sign with.")
+]
+PublicKey = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="PUBLIC_KEY", help="Also require a signature by this key."),
+]
+STORE = Path("models")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known of a version's files; `problem` is empty where nothing is wrong."""
+
+    version: int
+    intact: bool
+    signed: bool  # by the given key, or at all where none is given
+    problem: str
+
+
+def keygen(directory: Directory, json: options.Json = False) -> None:
+    """Make a pair of Ed25519 keys: one to sign versions with, one for servers to verify with."""
+    from serving.errors import ConfigError
+    from serving.seal import generate
+
+    try:
+        private, public = generate(directory)
+    except (ConfigError, OSError) as problem:
+        raise CommandError(str(problem)) from None
+    if json:
+        console.print_json({"private": str(private), "public": str(public)})
+        return
+    console.stdout.print(f"private key, to keep secret: {private}", soft_wrap=True, highlight=False)
+    console.stdout.print(f"public key, for servers: {public}", soft_wrap=True, highlight=False)
+
+
+def sign(
+    name: Name,
+    key: PrivateKey,
+    version: Version = None,
+    store: options.StoreDir = STORE,
+    json: options.Json = False,
+) -> None:
+    """Sign versions that are in the store already, or sign them anew with another key."""
+    from serving.errors import ServingError
+    from serving.seal import read_signer
+    from serving.store import Store
+
+    found = Store(store)
+    try:
+        signer, chosen = read_signer(key), _chosen(found, name, version)
+        for number in chosen:
+            found.sign(name, number, signer)
+    except (ServingError, OSError) as problem:
+        raise CommandError(str(problem)) from None
+    if json:
+        console.print_json({"name": name, "signed": chosen})
+    else:
+        console.stdout.print(f"{name}: signed {', '.join(map(str, chosen))}", highlight=False)
+
+
+def verify(
+    name: Name,
+    version: Version = None,
+    key: PublicKey = None,
+    store: options.StoreDir = STORE,
+    json: options.Json = False,
+) -> None:
+    """Compare versions with their manifests and, with --key, their signatures. Exit 1 if any fails.
+
+    Without --key, what is signed is not known to be signed by anyone in particular.
+    """
+    from serving.errors import ServingError
+    from serving.seal import read_verifier
+    from serving.store import Store
+
+    found = Store(store)
+    try:
+        verifier = read_verifier(key) if key else None
+        findings = [_examine(found, name, v, verifier) for v in _chosen(found, name, version)]
+    except ServingError as problem:
+        raise CommandError(str(problem)) from None
+    if json:
+        console.print_json({"name": name, "versions": [asdict(finding) for finding in findings]})
+    else:
+        rows = [
+            [f.version, _word(f.intact), _word(f.signed), f.problem or "none"] for f in findings
+        ]
+        console.print_table(name, ["version", "intact", "signed", "problem"], rows)
+    if bad := [finding.version for finding in findings if finding.problem]:
+        raise CommandError(f"{name}: {len(bad)} of {len(findings)} versions failed", FAILED)
+
+
+def _chosen(store: "Store", name: str, version: int | None) -> list[int]:
+    """Give the version that is named, or all there are. Raises StoreError when there is none."""
+    if version is not None:
+        store.path(name, version)
+        return [version]
+    versions = store.versions(name)
+    if not versions:
+        raise CommandError(f"{store.root} has no version of {name}. Models: {_known(store)}")
+    return versions
+
+
+def _known(store: "Store") -> str:
+    return ", ".join(store.names()) or "none"
+
+
+def _examine(store: "Store", name: str, version: int, verifier: "Verifier | None") -> Finding:
+    from serving.errors import StoreError
+    from serving.manifest import SIGNATURE
+
+    path, problems = store.path(name, version), []
+    intact, signed = True, (path / SIGNATURE).is_file()
+    try:
+        store.verify(name, version)
+    except StoreError as problem:
+        intact = False
+        problems.append(str(problem))
+    try:
+        if verifier:
+            verifier.verify(path)
+    except StoreError as problem:
+        signed = False
+        problems.append(str(problem))
+    return Finding(version, intact, signed, "; ".join(problems))
+
+
+def _word(truth: bool) -> str:
+    return "yes" if truth else "no"

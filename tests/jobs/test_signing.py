@@ -1,0 +1,108 @@
+"""Keys are made, versions signed and examined by commands, and a run signs what it publishes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from jobs.cli import app
+from jobs.config import load
+from jobs.exits import CommandError, ConfigError
+from jobs.release import Release
+from jobs.rundir import RunDir
+from serving import seal
+from serving.store import Store
+from trainer.callbacks import Hooks
+
+
+def models(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["models", *map(str, arguments)])
+
+
+def refusal(*arguments: object) -> CommandError:
+    """Give the error of a command that must fail."""
+    problem = models(*arguments).exception
+    assert isinstance(problem, CommandError)
+    return problem
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two versions of `pets`, not signed."""
+    export, store = tmp_path / "export", Store(tmp_path / "models")
+    (export / "assets.extra").mkdir(parents=True)
+    (export / "saved_model.pb").write_bytes(b"")
+    digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # of nothing
+    manifest = {"algorithm": "sha256", "files": {"saved_model.pb": digest}}
+    (export / "assets.extra" / "manifest.json").write_text(json.dumps(manifest))
+    for _ in range(2):
+        store.publish("pets", export)
+    return store
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, Path]:
+    """A pair of keys, made by the command: the private and the public one."""
+    made = json.loads(models("keygen", tmp_path / "keys", "--json").stdout)
+    return Path(made["private"]), Path(made["public"])
+
+
+def examined(store: Store, *arguments: object) -> tuple[int, list[dict[str, Any]]]:
+    """Give the exit code of `verify`, 0 or that of its error, and what it found."""
+    done = models("verify", "pets", *arguments, "--store", store.root, "--json")
+    code = done.exception.code if isinstance(done.exception, CommandError) else done.exit_code
+    return code, json.loads(done.stdout)["versions"]
+
+
+def test_versions_are_signed_and_examined(store: Store, keys: tuple[Path, Path]):
+    old, new = store.versions("pets")
+    code, found = examined(store)
+    assert (code, [f["signed"] for f in found]) == (0, [False, False])
+    code, found = examined(store, "--key", keys[1])
+    assert (code, [f["version"] for f in found if "not signed" in f["problem"]]) == (1, [old, new])
+    signed = models("sign", "pets", old, "--key", keys[0], "--store", store.root)
+    assert signed.stdout == f"pets: signed {old}\n"
+    assert examined(store, old, "--key", keys[1])[0] == 0
+    assert examined(store, "--key", keys[1])[0] == 1
+    models("sign", "pets", "--key", keys[0], "--store", store.root)
+    assert examined(store, "--key", keys[1])[0] == 0
+    shown = json.loads(models("show", "pets", "--store", store.root, "--json").stdout)
+    assert (shown["intact"], shown["signed"]) == (True, True)
+
+
+def test_a_tampered_version_is_told_from_a_whole_one(store: Store, keys: tuple[Path, Path]):
+    old, new = store.versions("pets")
+    models("sign", "pets", "--key", keys[0], "--store", store.root)
+    (store.path("pets", old) / "saved_model.pb").write_text("other")
+    code, found = examined(store, "--key", keys[1])
+    assert (code, [f["intact"] for f in found]) == (1, [False, True])
+    assert "saved_model.pb does not match its manifest" in found[0]["problem"]
+    table = models("verify", "pets", "--store", store.root)
+    assert str(new) in table.stdout
+    assert str(table.exception) == "pets: 1 of 2 versions failed"
+
+
+def test_what_cannot_be_signed_or_examined_is_named(store: Store, keys: tuple[Path, Path]):
+    place, (private, public) = ("--store", store.root), keys
+    assert "is there already" in str(refusal("keygen", private.parent))
+    assert "pets has no version 7" in str(refusal("sign", "pets", 7, "--key", private, *place))
+    assert "Ed25519 private key" in str(refusal("sign", "pets", "--key", public, *place))
+    assert "Ed25519 public key" in str(refusal("verify", "pets", "--key", private, *place))
+    assert "no version of cars. Models: pets" in str(refusal("verify", "cars", *place))
+
+
+def test_a_wrong_key_ends_a_run_before_it_has_begun(workplace, tmp_path: Path):
+    job = load(workplace.path / "job.toml", [f"publish.signing_key={tmp_path}/none.pem"])
+    release = Release(job, RunDir.create(tmp_path / "runs", "tiny", job.to_toml()), Hooks())
+    with pytest.raises(ConfigError, match=r"publish.signing_key: cannot read the private key"):
+        release.check()
+
+
+def test_a_job_with_a_key_publishes_in_a_store_that_signs(workplace, keys: tuple[Path, Path]):
+    job = load(workplace.path / "job.toml", [f"publish.signing_key={keys[0]}"])
+    run = RunDir.create(workplace.path / "runs", "tiny", job.to_toml())
+    signer = Release(job, run, Hooks()).store.signer
+    assert signer is not None
+    assert signer.key.public_key() in seal.read_verifier(keys[1]).keys
