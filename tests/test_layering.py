@@ -21,7 +21,7 @@ FENCES = {  # third-party module -> the places that may import it
     "sklearn.datasets": ("pipeline/sources/",),
     "tf_keras": ("trainer/legacy.py",),
     "keras_tuner": ("tuning/",),
-    "grpc": ("serving/",),
+    "grpc": ("serving/", "tuning/connection.py", "tuning/service.py"),
     "tensorflow_serving": ("serving/",),
     "typer": ("jobs/",),
     "rich": ("jobs/",),

@@ -48,6 +48,11 @@ class TuneConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    enabled: bool = Field(
+        False,
+        description="Search inside convoy run, then train the best in full; false leaves searching "
+        "to convoy tune, as it takes as long as all trials together",
+    )
     algorithm: Algorithm = Field(
         "random", description="random needs no assumption; hyperband gives up on the weak early"
     )
@@ -93,6 +98,14 @@ class TuneConfig(BaseModel):
         3, ge=0, description="Best trials of the last search of this name that are tried again"
     )
     workers: int = Field(1, ge=1, description="Trials at a time, each in a process of its own")
+    lease_seconds: float = Field(
+        30,
+        ge=1,
+        description="Silence of a worker on another host after which its trial is another's",
+    )
+    chief_minutes: float = Field(
+        10, gt=0, description="Minutes that a worker waits for a chief that does not answer"
+    )
     seed: int = Field(0, ge=0, description="Seed of the values drawn")
     space: dict[str, Dimension] = Field(
         default_factory=dict,

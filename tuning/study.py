@@ -90,6 +90,15 @@ class Study:
         """End a trial that nobody will finish, without a score."""
         return self._end(trial, "STOPPED", None, reason)
 
+    def keep(self, trial: str) -> None:
+        """Leave a trial with the worker that has had it since before this study was opened."""
+        self._waiting.remove(trial)
+
+    def give_back(self, trial: str) -> None:
+        """Hand a trial out again that was stopped on request; no retry is used up."""
+        self.journal.append({"event": "release", "trial": trial})
+        self._waiting.append(trial)
+
     def is_cut(self) -> bool:
         """Tell whether the search ends before its end: `cut` then says why."""
         if self.cut is None and self.minutes_left() <= 0:

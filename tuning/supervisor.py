@@ -2,11 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from tuning.config import TuneConfig
-from tuning.study import Study
 from tuning.trial import Assignment, Outcome, Report, Trial
 
 WAIT = 0.5  # seconds between looks at what hangs
@@ -29,6 +28,33 @@ class Pool(Protocol):
         """Give what has been reported, after at most so many seconds."""
 
 
+class Source(Protocol):
+    """Hands out trials: a study in this process, or one that a chief holds elsewhere."""
+
+    config: TuneConfig
+    cut: str | None  # why the search ends before its end
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether all is done: nothing runs, and nothing more will."""
+
+    @property
+    def running(self) -> Mapping[str, Assignment]:
+        """The trials that are handed out."""
+
+    def next(self) -> Assignment | None:
+        """Give the next trial to run; None when there is none now, or none at all any more."""
+
+    def finish(self, trial: str, outcome: Outcome) -> Trial | None:
+        """Take in how an attempt ended; None when the trial is to be tried again."""
+
+    def stop(self, trial: str, reason: str) -> Trial:
+        """End a trial that nobody will finish, without a score."""
+
+    def is_cut(self) -> bool:
+        """Tell whether the search ends before its end: `cut` then says why."""
+
+
 class Watcher(Protocol):
     """Sees how the search goes on."""
 
@@ -46,9 +72,9 @@ class Watcher(Protocol):
 
 
 class Supervisor:
-    """Drives a study with a pool until it is over, or a stop is asked for."""
+    """Drives a search with a pool until it is over, or a stop is asked for."""
 
-    def __init__(self, study: Study, pool: Pool, watcher: Watcher) -> None:
+    def __init__(self, study: Source, pool: Pool, watcher: Watcher) -> None:
         self.study, self.pool, self.watcher = study, pool, watcher
         self.config: TuneConfig = study.config
         self._slots: dict[int, str] = {}  # slot -> the trial in it
