@@ -18,13 +18,16 @@ SHOWN = 20  # rows: the trials that run, and the best of the others
 class Board:
     """Draws trials as they begin, go on and end."""
 
-    def __init__(self, lowest_is_best: bool, ended: list[Trial]) -> None:
+    def __init__(
+        self, lowest_is_best: bool, ended: list[Trial], on_terminal: bool | None = None
+    ) -> None:
+        """`ended` are the trials of earlier sessions; `on_terminal` None looks for itself."""
         self.lowest_is_best = lowest_is_best
         self.trials = {trial.id: trial for trial in ended}
         self.begun: dict[str, float] = {}
         self.epochs: dict[str, int] = {}
         self.live = Live(console=console.stderr, auto_refresh=False, transient=True)
-        self.on_terminal = console.stderr.is_terminal
+        self.on_terminal = console.stderr.is_terminal if on_terminal is None else on_terminal
 
     def __enter__(self) -> "Board":
         if self.on_terminal:

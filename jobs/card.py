@@ -9,6 +9,8 @@ from jobs import origin
 from jobs.config import Job
 from jobs.fingerprint import fingerprint
 from jobs.rundir import RunDir
+from jobs.tuned import SEARCH
+from jobs.values import BEST_VALUES
 from pipeline.dataset import DataInfo
 from serving.store import Store
 
@@ -22,7 +24,6 @@ LIBRARIES = (
     "pillow",
     "scikit-learn",
 )
-SEARCHED = "best_hyperparameters.txt"  # what a search leaves in its own run directory
 
 
 def make_card(job: Job, run: RunDir, info: DataInfo) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def make_card(job: Job, run: RunDir, info: DataInfo) -> dict[str, Any]:
     return {
         "name": job.name,
         "run": run.path.name,
-        "fingerprint": fingerprint(job, info.digest),
+        "fingerprint": fingerprint(run.job(), info.digest),  # what was asked, before any search
         "config": job.model_dump(mode="json", by_alias=True, exclude_none=True),
         "data": asdict(info),
         "seeds": {"data": job.data.seed, "train": job.train.seed},
@@ -56,9 +57,13 @@ def _versions() -> dict[str, str | None]:
 
 
 def _search(job: Job, run: RunDir) -> dict[str, Any] | None:
-    """Give the last search of this name whose best values the job has; None without one."""
+    """Give the run's own search, else the last whose best values the job has; None without one."""
+    if (run / SEARCH).is_file():
+        made: dict[str, Any] = run.read_json(SEARCH)
+        return {**made, "values": made["best"]["values"]}
     settings = job.model_dump(mode="json", by_alias=True)
-    for path in sorted(run.path.parent.glob(f"*/{SEARCHED}"), reverse=True):
+    searches = run.path.parent.with_name(f"{run.path.parent.name}-tune")
+    for path in sorted(searches.glob(f"*/{BEST_VALUES}"), reverse=True):
         values = json.loads(path.read_text(encoding="utf-8"))["values"]
         chosen = {key: value for key, value in values.items() if "/" not in key}  # not the tuner's
         if chosen and all(_lookup(settings, key) == value for key, value in chosen.items()):

@@ -17,5 +17,9 @@ class CommandError(Exception):
         self.code = code
 
 
+class NoTrialCompleted(Exception):
+    """A search ended without one scored trial; the message has the reasons."""
+
+
 class ConfigError(CommandError, ValueError):
     """The job file, a flag or what they name is wrong; the message is for who wrote it."""

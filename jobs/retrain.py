@@ -10,9 +10,10 @@ from jobs.config import Job
 from jobs.crew import Crew
 from jobs.release import Release
 from jobs.rundir import OUTCOME, RunDir
-from jobs.runs import thin
+from jobs.runs import prune, thin
 from jobs.stages import Stages, stage
 from jobs.summary import judged, summarize
+from jobs.tuned import check_search, tune
 from pipeline.dataset import Splits
 from trainer import report
 from trainer.callbacks import Hooks
@@ -55,15 +56,25 @@ def retrain(
     Where the newest version in the store is of the same data and settings, there is nothing to do,
     and a run that has just begun is removed. Raises ConfigError when the data or the model do not
     fit the job, DataRefused when the data must not be trained on, VerifyFailed when the export does
-    not answer like the network, Interrupted when a hook asks to stop.
+    not answer like the network, NoTrialCompleted when its search found nothing that trains,
+    Interrupted when a hook asks to stop.
     """
     ask = ask or Ask()
-    stages, release = Stages(job, run, hooks, crew or Crew()), Release(job, run, hooks)
+    crew = crew or Crew()
+    check_search(job)
+    stages, release = Stages(job, run, hooks, crew), Release(job, run, hooks)
+    if not ask.train_only:
+        release.signer()  # a key that cannot be read is found out now, not after the training
     data = stages.prepare_data()
+    prune(run, job, release.served_runs())
     idle = not (ask.train_only or ask.force or run.is_done("check"))
     if idle and (there := release.version_there(data.info)) is not None:
         return _nothing_to_do(release, there)
     stages.check_data(data)
+    if (tuned := tune(job, run, hooks)) != job:
+        job = tuned
+        stages, release = Stages(job, run, hooks, crew), Release(job, run, hooks)
+        data = stages.prepare_data()
     model = stages.train(data)
     predictions, evaluation = stages.evaluate(data, model)
     blessing = release.bless(model, data, predictions, evaluation)

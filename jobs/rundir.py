@@ -33,8 +33,12 @@ class RunDir:
     def create(cls, root: Path, name: str, config_toml: str) -> "RunDir":
         """Make the directory of a new run and write its resolved job file."""
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        path = root / name / f"{moment}-{secrets.token_hex(3)}"
-        path.mkdir(parents=True)
+        return cls.begin(root / name / f"{moment}-{secrets.token_hex(3)}", config_toml)
+
+    @classmethod
+    def begin(cls, path: Path, config_toml: str) -> "RunDir":
+        """Make this very directory, which an interrupted attempt may have left unfinished."""
+        path.mkdir(parents=True, exist_ok=True)
         run = cls(path)
         run.write(CONFIG, config_toml)
         run.write_json(STATE, {"stages": {}, "running": None, "digest": None})

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import math
 import os
 import shutil
 import sys
@@ -12,18 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from jobs.config import Job, load
 from jobs.preparation import load_data, train_network
 from jobs.values import with_values
-from pipeline.dataset import Splits
 from pipeline.whole import write_whole
 from trainer.callbacks import Diverged, Hooks
-from trainer.evaluate import predict, score
-from trainer.fit import FitResult
+from tuning.score import score_of
 from tuning.space import Values
 from tuning.trial import Assignment, Outcome
 
@@ -143,9 +139,7 @@ def _train(job: Job, assignment: Assignment, place: Place, send: Send) -> Outcom
     send()
     place.prepare(assignment)
     model, result = train_network(changed, data, place.path / "training", _beat(objective, send))
-    value = _score(objective, model, data, result)
-    if not math.isfinite(value):
-        raise ValueError(f"{objective} became {value}")
+    value = score_of(objective, model, data, result)
     _write_hparams(place.path, assignment.values, objective, value)
     return Outcome("scored", value, len(result.history))
 
@@ -163,18 +157,6 @@ def _beat(objective: str, send: Send) -> Hooks:
         send(epoch=epoch, score=logs.get(objective))
 
     return Hooks(on_step=on_step, on_epoch=on_epoch)
-
-
-def _score(objective: str, model: keras.Model, data: Splits, result: FitResult) -> float:
-    kept: dict[str, float] = result.history[result.best_epoch - 1]
-    if objective in kept:
-        return float(kept[objective])
-    evaluation = score(predict(model, data.validation), data.info.class_names)
-    metrics = {f"val_{name}": value for name, value in evaluation.metrics().items()}
-    if objective not in metrics:
-        allowed = sorted({*kept, *metrics} - {"epoch"})
-        raise ValueError(f"no metric {objective!r} to optimise. Allowed: {', '.join(allowed)}")
-    return metrics[objective]
 
 
 def _write_hparams(directory: Path, values: Values, objective: str, value: float) -> None:

@@ -2,20 +2,21 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.config import Job
-from jobs.exits import ConfigError
+from jobs.exits import ConfigError, NoTrialCompleted
 from jobs.nursery import Nursery
 from jobs.preparation import check_model
-from jobs.rundir import RunDir
+from jobs.rundir import STATE, RunDir
 from jobs.values import BEST_VALUES, with_values
 from tuning import report
 from tuning.config import TuneConfig
 from tuning.journal import DamagedJournal, Journal
-from tuning.space import DEFAULT_SPACE, Values, complete, contexts, own_values
+from tuning.space import DEFAULT_SPACE, Values, corners, own_values
 from tuning.study import Study
 from tuning.supervisor import Supervisor, Watcher
 from tuning.trial import Trial, best_first
@@ -26,10 +27,6 @@ LEADERBOARD = "leaderboard.csv"
 REPORT = "report.html"
 SEARCHED = ("model.", "train.", "data.augment.")  # what a search may vary
 log = logging.getLogger(__name__)
-
-
-class NoTrialCompleted(Exception):
-    """The search ended without one scored trial."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +75,8 @@ def check_space(job: Job, settings: TuneConfig) -> None:
             "tune.space.train.epochs: hyperband itself decides how many epochs a trial trains; "
             "take it out of the space, or choose random, bayesian or grid"
         )
-    for path, dimension in space.items():
-        for context in contexts(space, path):
-            for value in dimension.ends():
-                check_model(with_values(job, complete(space, {**context, path: value})))
+    for values in corners(space):
+        check_model(with_values(job, values))
 
 
 def search(
@@ -101,6 +96,12 @@ def search(
     return conclude(job, run, study)
 
 
+def place_beside(run: RunDir, job: Job) -> RunDir:
+    """Give the directory of the search that a run makes, under the run's name among searches."""
+    path = run.path.parent.with_name(f"{job.name}-tune") / run.path.name
+    return RunDir(path) if (path / STATE).is_file() else RunDir.begin(path, job.to_toml())
+
+
 def open_study(job: Job, run: RunDir) -> Study:
     """Take up the run's search, or begin it, warm-started by the last search of this name.
 
@@ -116,7 +117,7 @@ def open_study(job: Job, run: RunDir) -> Study:
 
 
 def conclude(job: Job, run: RunDir, study: Study) -> Search:
-    """Write what the search found: leaderboard, best settings and report.
+    """Write what the search found: leaderboard, best settings and report; drop trials' states.
 
     Raises ConfigError when the job's own configuration could not be trained, NoTrialCompleted when
     no trial has a score.
@@ -131,8 +132,11 @@ def conclude(job: Job, run: RunDir, study: Study) -> Search:
         )
     values = study.hyperparameters(best.values)
     run.write(BEST_VALUES, json.dumps(values, indent=2) + "\n")
-    tuned = with_values(job, best.values).model_copy(update={"tune": job.tune})
+    done = _settings(job).model_copy(update={"enabled": False})
+    tuned = with_values(job, best.values).model_copy(update={"tune": done})
     run.write(BEST, tuned.to_toml())
+    for states in run.path.glob("trials/*/training/checkpoints"):
+        shutil.rmtree(states)  # nobody goes on from them now
     return Search(run, trials, best)
 
 

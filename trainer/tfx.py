@@ -19,7 +19,7 @@ from trainer import distribute, network, precision, zoo
 from trainer.callbacks import Hooks
 from trainer.config import ModelConfig, TrainConfig
 from trainer.export import export
-from trainer.fields import copy_for, locate
+from trainer.fields import apply
 from trainer.recipe import Recipe
 
 SECTIONS = ("data", "model", "train", "tune")
@@ -64,11 +64,12 @@ def run_fn(fn_args: Any) -> None:
     export(final, data.info, data.prepare, Path(fn_args.serving_model_dir), card)
 
 
-def read_settings(fn_args: Any) -> Settings:
-    """Read a component's arguments, with its tuner's best hyperparameters applied."""
+def read_settings(fn_args: Any, values: Mapping[str, Any] | None = None) -> Settings:
+    """Read a component's arguments with values of fields by path; None takes its tuner's best."""
     _refuse_what_would_be_ignored(fn_args)
     tree = read_sections(fn_args)
-    values = (fn_args.hyperparameters or {}).get("values", {})
+    if values is None:
+        values = (fn_args.hyperparameters or {}).get("values", {})
     tree = with_values(tree, {k: v for k, v in values.items() if not k.startswith("tuner/")})
     data = {
         "source": _source(fn_args),
@@ -95,21 +96,15 @@ def read_sections(fn_args: Any) -> dict[str, Any]:
 
 
 def with_values(tree: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Set fields by path, such as train.learning_rate.
-
-    Options of the model in `tree` belong to its own architecture: under another one they go.
-    """
-    changed = copy_for(tree, values)
-    for path, value in values.items():
+    """Set fields by path, such as train.learning_rate, as trainer.fields.apply does."""
+    for path in values:
         top, dot, _ = path.partition(".")
         if not dot or top not in SECTIONS:
             raise ValueError(
                 f"hyperparameter {path!r} is no field of a job. Name it by its path, such as "
                 "train.learning_rate or model.options.activation"
             )
-        section, key = locate(changed, path)
-        section[key] = value
-    return changed
+    return apply(tree, values)
 
 
 def load(settings: Settings) -> Splits:

@@ -1,6 +1,6 @@
 """A search space as KerasTuner declares it, and a job's settings with values of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import product
 from typing import Any
@@ -67,7 +67,19 @@ def contexts(space: Space, path: str) -> Iterable[Values]:
         yield dict(zip(parents, combination, strict=True))
 
 
-def complete(space: Space, values: Values) -> Values:
+def corners(space: Space) -> Iterator[Values]:
+    """Give values such that all of the space are allowed if these are.
+
+    The ends of each dimension, under each combination of parents that makes it matter, beside first
+    values of the others.
+    """
+    for path, dimension in space.items():
+        for context in contexts(space, path):
+            for value in dimension.ends():
+                yield _complete(space, {**context, path: value})
+
+
+def _complete(space: Space, values: Values) -> Values:
     """Add the first value of every other dimension that matters under these values."""
     found = dict(values)
     for path in _parents_first(space):

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run's directory.")]
 Force = Annotated[bool, typer.Option("--force", help="Train although nothing has changed.")]
+Hyperparameters = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="best_hyperparameters.txt of convoy tune or TFX's Tuner."),
+]
 OptionalConfig = Annotated[Path | None, typer.Argument(metavar="CONFIG", help="Job file (TOML).")]
 
 
 def run(
     config: OptionalConfig = None,
     set_: options.Overrides = None,
+    hyperparameters: Hyperparameters = None,
     resume: Resume = None,
     force: Force = False,
     runs: options.Runs = Path("runs"),
@@ -31,11 +36,13 @@ def run(
     """Train a model, prove it better than the live one, publish it and watch it being served.
 
     Does nothing when the data and settings are those of the newest version. A run that was killed
-    is continued. Exit codes: 0 published or unchanged, 1 failed or withdrawn again, 2 wrong
-    configuration, 3 not blessed, 4 data refused by the data check, 75 interrupted (continue with
-    --resume). With TF_CONFIG set, trains with other processes that run the same command.
+    is continued. With tune.enabled it first searches for better settings. Exit codes: 0 published
+    or unchanged, 1 failed or withdrawn again, 2 wrong configuration, 3 not blessed, 4 data refused
+    by the data check, 75 interrupted (continue with --resume). With TF_CONFIG set, trains with
+    other processes that run the same command.
     """
-    outcome = _execute(_open(config, set_, resume), runs, train_only=False, force=force)
+    opened = _open(config, set_, resume, hyperparameters)
+    outcome = _execute(opened, runs, train_only=False, force=force)
     _print(outcome, json)
     if outcome.status == "rolled_back":
         reasons = "; ".join(outcome.reasons)
@@ -63,6 +70,11 @@ def _execute(
 
     job, directory = opened
     crew = Crew(read_cluster(os.environ))
+    if crew.cluster is not None and job.tune is not None and job.tune.enabled:
+        raise exits.ConfigError(
+            "tune.enabled does not go with TF_CONFIG: workers train what the job file says. Search "
+            "with convoy tune first, and run its best.toml"
+        )
     if crew.trains_along:
         _train_along(job, crew)
     if directory is not None:
@@ -133,7 +145,7 @@ def _carry_out(
         raise
     except DataRefused as problem:
         raise CommandError(str(problem), exits.DATA_REFUSED) from None
-    except (Diverged, ServingError) as problem:
+    except (Diverged, ServingError, exits.NoTrialCompleted) as problem:
         raise CommandError(str(problem), exits.FAILED) from None
     except Interrupted:
         message = f"interrupted. Continue with: convoy run --resume {run_dir.path}"
@@ -141,18 +153,27 @@ def _carry_out(
 
 
 def _open(
-    config: Path | None, overrides: list[str] | None, resume: Path | None
+    config: Path | None,
+    overrides: list[str] | None,
+    resume: Path | None,
+    hyperparameters: Path | None = None,
 ) -> tuple["Job", "RunDir | None"]:
     from jobs.config import load
     from jobs.rundir import RunDir
+    from jobs.values import read_values, with_values
 
     if resume is not None and overrides:
         raise CommandError("--set does not go with --resume: a run keeps its settings")
+    if resume is not None and hyperparameters is not None:
+        raise CommandError("--hyperparameters does not go with --resume: a run keeps its settings")
     if resume is not None and config is None:
         directory = RunDir.open(resume)
         return directory.job(), directory
     if config is not None and resume is None:
-        return load(config, overrides), None
+        job = load(config, overrides)
+        if hyperparameters is not None:
+            job = with_values(job, read_values(hyperparameters), str(hyperparameters))
+        return job, None
     raise CommandError("expected either a job file or --resume RUN")
 
 

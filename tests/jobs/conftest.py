@@ -34,12 +34,13 @@ learning_rate = 3e-3
 Convoy = Callable[..., subprocess.CompletedProcess[str]]
 DEADLINE = 280  # seconds; for a busy machine
 
-# Imports what `convoy run` needs, then forks a process for every line of arguments: so a run starts
-# in no time, and is as killable as one from a shell. TensorFlow's runtime must not have started.
+# Imports what `convoy run` and `tune` need, then forks a process for every line of arguments: they
+# start in no time, and are as killable as from a shell. TensorFlow's runtime must not have started.
 FORKING = """
 import json, os, sys
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
 import jobs.commands.run, jobs.retrain, jobs.runs, jobs.progress
+import jobs.commands.tune, jobs.tune, jobs.board
 from jobs.cli import main
 for line in sys.stdin:
     request = json.loads(line)

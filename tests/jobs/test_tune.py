@@ -5,12 +5,11 @@ import json
 import pytest
 
 from jobs.config import load
-from jobs.exits import ConfigError
+from jobs.exits import ConfigError, NoTrialCompleted
 from jobs.rundir import RunDir
 from jobs.trial import with_assignment
 from jobs.tune import (
     JOURNAL,
-    NoTrialCompleted,
     check_space,
     conclude,
     last_best,

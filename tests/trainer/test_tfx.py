@@ -10,56 +10,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline import DataConfig, load
+from tests.component import arguments, write_examples
 from trainer.config import TrainConfig
 from trainer.tfx import limited_epochs, read_settings, run_fn
-
-ATTRIBUTES = (
-    "working_dir", "train_files", "eval_files", "train_steps", "eval_steps", "schema_path",
-    "transform_graph_path", "data_accessor", "serving_model_dir", "eval_model_dir",
-    "model_run_dir", "base_model", "hyperparameters", "custom_config",
-)  # fmt: skip
-SECTIONS = {
-    "data": {"image_size": [16, 16], "channels": 1},
-    "model": {"name": "lenet5", "options": {"activation": "relu"}},
-    "train": {"epochs": 2, "batch_size": 50, "learning_rate": 3e-3, "precision": "float32"},
-}
-
-
-def arguments(directory: Path, **given: Any) -> SimpleNamespace:
-    """A Trainer's arguments; TFX leaves None what a pipeline does not use."""
-    usual = {
-        "train_files": [f"{directory}/examples/Split-train/*"],
-        "eval_files": [f"{directory}/examples/Split-eval/*"],
-        "serving_model_dir": f"{directory}/model/Format-Serving",
-        "custom_config": {"convoy": SECTIONS},
-    }
-    return SimpleNamespace(**(dict.fromkeys(ATTRIBUTES) | usual | given))
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, data_dir) -> Path:
     """Digits as gzip-compressed shards of tf.Example."""
     directory = tmp_path_factory.mktemp("tfx")
-    digits = load(DataConfig(source="digits", data_dir=str(data_dir), channels=1), 100, "none")
-    for split, batches in (("train", digits.train), ("eval", digits.validation)):
-        shards = directory / "examples" / f"Split-{split}"
-        shards.mkdir(parents=True)
-        for number, (images, labels) in enumerate(batches.take(4)):
-            path = str(shards / f"data_tfrecord-{number:05}-of-00004.gz")
-            with tf.io.TFRecordWriter(path, "GZIP") as writer:
-                for image, label in zip(images, labels, strict=True):
-                    writer.write(example(tf.cast(image, tf.uint8), int(label)))
+    write_examples(directory, data_dir)
     return directory
-
-
-def example(image: tf.Tensor, label: int) -> bytes:
-    png = tf.train.BytesList(value=[tf.io.encode_png(image).numpy()])
-    feature = {
-        "image": tf.train.Feature(bytes_list=png),
-        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-    }
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
 @pytest.fixture(scope="module")
