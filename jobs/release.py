@@ -20,7 +20,7 @@ from jobs.probe import Probe
 from jobs.rundir import RunDir
 from jobs.stages import stage
 from pipeline.dataset import DataInfo, Splits
-from serving.seal import read_signer
+from serving.seal import Signer, read_signer
 from serving.store import CANARY, STABLE, Store
 from trainer.callbacks import Hooks, Interrupted
 from trainer.evaluate import Evaluation, Predictions
@@ -44,17 +44,23 @@ class Release:
 
     @cached_property
     def store(self) -> Store:
-        """The store that blessed models go to, signed if the job says so. Raises ConfigError."""
-        publish = self.job.publish
+        """The store that blessed models go to."""
+        return Store(self.job.publish.store, keep=self.job.publish.keep)
+
+    def signer(self) -> Signer | None:
+        """Read the key that signs versions, if the job has one. Raises ConfigError."""
+        path = self.job.publish.signing_key
         try:
-            signer = read_signer(Path(publish.signing_key)) if publish.signing_key else None
+            return read_signer(Path(path)) if path else None
         except serving.errors.ConfigError as problem:
             raise ConfigError(f"publish.signing_key: {problem}") from None
-        return Store(publish.store, publish.keep, signer)
 
-    def check(self) -> None:
-        """Find out before the training what would end it in vain. Raises ConfigError."""
-        _ = self.store
+    def served_runs(self) -> set[str]:
+        """Give the names of the runs that made the versions which are served now."""
+        name = self.job.name
+        there = set(self.store.served(name)) & set(self.store.versions(name))
+        cards = [self.store.card(name, version) for version in there]
+        return {card["run"] for card in cards if "run" in card}
 
     @property
     def label(self) -> str:
@@ -147,7 +153,8 @@ class Release:
         with stage(self.run, self.hooks, "publish"):
             version = self.published()
             if version is None:
-                version = self.store.publish(name, self.run / "export", label)
+                signing = Store(self.store.root, self.store.keep, self.signer())
+                version = signing.publish(name, self.run / "export", label)
             else:
                 self.store.complete(name, version, label)
             self.run.write_json(PUBLISHED, {"version": version, "label": label})

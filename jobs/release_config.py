@@ -111,3 +111,10 @@ class RunsConfig(BaseModel):
         description="Newest runs of the name that are kept whole; older ones keep their records "
         "and report, and lose checkpoints, logs and models, so that a disk lasts for years",
     )
+    keep_data: int = Field(
+        3,
+        ge=1,
+        description="Newest runs of the name whose prepared data, unpacked archives and decoded "
+        "images are kept under data.data_dir, beside those of the versions that are served; what "
+        "only older runs used is removed, and made again if it is asked for",
+    )

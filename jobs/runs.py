@@ -1,12 +1,16 @@
 """The runs of one name: the one to go on with, and what is kept of old ones."""
 
+import json
 import logging
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from jobs.config import Job
 from jobs.rundir import CONFIG, STATE, RunDir
+from pipeline import copies
 
+COPIES = "copies.json"  # in a run: the copies of data that it uses
 HEAVY = ("checkpoints", "fine_tune", "logs", "export", "rehearsal", "model.keras", "golden.npz")
 PARTS = (".*.partial", "partial-*", "trial-*")  # what a killed process was writing
 log = logging.getLogger(__name__)
@@ -37,6 +41,35 @@ def thin(current: RunDir, keep: int) -> None:
         for found in heavy + litter:
             _remove(found)
         log.info("thinned %s: its records and report stay", path)
+
+
+def prune(current: RunDir, job: Job, named: Collection[str]) -> None:
+    """Remove the copies of data that neither the newest runs of a name nor the `named` ones use.
+
+    Only what this name's own runs have used is looked at, and only below the job's `data_dir`; what
+    any process uses at the time stays.
+    """
+    runs = sorted(_all(current.path.parent), reverse=True)
+    recent = runs[: job.runs.keep_data]
+    kept = [run for run in runs if run in recent or run.name in named or run == current.path]
+    spared = {place for run in kept for place in _copies(run)}
+    root = Path(job.data.data_dir).resolve()
+    for place in sorted({place for run in runs for place in _copies(run)} - spared):
+        if place.is_relative_to(root):
+            _discard(place)
+
+
+def _copies(run: Path) -> list[Path]:
+    record = run / COPIES
+    return [Path(place) for place in json.loads(record.read_bytes())] if record.exists() else []
+
+
+def _discard(place: Path) -> None:
+    try:
+        if copies.discard(place):
+            log.info("removed %s, which no recent run uses", place)
+    except OSError as problem:
+        log.warning("cannot remove %s: %s", place, problem)
 
 
 def _all(directory: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipeline import preprocess
+from pipeline import copies, preprocess
 from pipeline.cache import CacheFile
 from pipeline.config import DataConfig
 from pipeline.sources.splits import Slice
@@ -44,6 +44,7 @@ class Reader:
     def _keep_on_disk(self, name: str) -> Examples:
         shape = self._stored_shape(name)
         path = Path(self.config.data_dir) / "decoded" / f"{self._key(name)}.bin"
+        copies.hold(path)
         file = CacheFile(path, shape, self.slices[name].count)
         if not file.is_complete():
             file.write(self._decoded(name))

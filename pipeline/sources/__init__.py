@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline import copies
 from pipeline.sources.csv import csv_manifest
 from pipeline.sources.digits import digits
 from pipeline.sources.folder import folder
@@ -33,4 +34,6 @@ def open_source(source: str, data_dir: Path, beam_options: tuple[str, ...] = ())
     kind, _, place = source.partition(":")
     if kind == "tfds":
         return prepare(tfds_builder(place, data_dir), beam_options)
-    return prepare(SourceBuilder(SOURCES[kind](place, data_dir), data_dir))
+    builder = SourceBuilder(SOURCES[kind](place, data_dir), data_dir)
+    copies.hold(Path(builder.data_dir))
+    return prepare(builder)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from pipeline import copies
 from pipeline.lock import locked
 
 SUFFIXES = (".zip", ".tar.gz", ".tgz", ".tar")
@@ -49,6 +50,7 @@ def unpack(archive: Path, data_dir: Path) -> Path:
     and size are passed, before any byte is written; and for a damaged archive.
     """
     target = data_dir / "archives" / _sha256(archive)[:16]
+    copies.hold(target)
     if not target.is_dir():
         with locked(target.with_suffix(".lock")):
             _unpack_once(archive, target)

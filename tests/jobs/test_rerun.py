@@ -1,6 +1,7 @@
 """What a scheduler can rely on when it calls `convoy run` again."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from jobs.config import load
 from jobs.crew import Crew
 from jobs.exits import ConfigError
 from jobs.rundir import RunDir
-from jobs.runs import begin, thin
+from jobs.runs import COPIES, begin, prune, thin
 from jobs.stages import DataChanged, Stages
 from serving.store import Store
 from trainer.callbacks import Hooks
@@ -126,3 +127,47 @@ def test_the_run_at_hand_is_never_thinned(tmp_path, job):
     (runs[0] / "checkpoints").mkdir()
     thin(runs[0], keep=1)
     assert (runs[0] / "checkpoints").exists()
+
+
+def copies_of(runs: list[RunDir]) -> list[bool]:
+    """Tell of each run whether the copy of data that it alone used is there."""
+    return [Path(run.read_json(COPIES)[-1]).exists() for run in runs]
+
+
+def test_copies_of_data_that_only_old_runs_used_are_removed(tmp_path, job):
+    job = job.model_copy(
+        update={
+            "data": job.data.model_copy(update={"data_dir": str(tmp_path / "data")}),
+            "runs": job.runs.model_copy(update={"keep_data": 2}),
+        }
+    )
+    runs = [RunDir.create(tmp_path / "runs", "tiny", job.to_toml()) for _ in range(5)]
+    runs.sort(key=lambda run: run.path)
+    shared, foreign = tmp_path / "data" / "shared", tmp_path / "elsewhere"
+    for run in runs:
+        place = tmp_path / "data" / run.path.name
+        for directory in (place, shared, foreign):
+            directory.mkdir(parents=True, exist_ok=True)
+        used = [foreign, shared, place] if run is runs[0] else [shared, place]
+        run.write_json(COPIES, list(map(str, used)))
+    prune(runs[-1], job, {runs[1].path.name})
+    assert copies_of(runs) == [False, True, False, True, True]  # 1 is of a version that is served
+    assert shared.exists()  # recent runs use it as well
+    assert foreign.exists()  # it lies elsewhere
+    prune(runs[-1], job, set())
+    assert copies_of(runs) == [False, False, False, True, True]
+
+
+def test_a_run_that_is_resumed_keeps_its_data(tmp_path, job):
+    job = job.model_copy(
+        update={
+            "data": job.data.model_copy(update={"data_dir": str(tmp_path)}),
+            "runs": job.runs.model_copy(update={"keep_data": 1}),
+        }
+    )
+    runs = [RunDir.create(tmp_path / "runs", "tiny", job.to_toml()) for _ in range(2)]
+    for number, run in enumerate(runs):
+        (tmp_path / str(number)).mkdir()
+        run.write_json(COPIES, [str(tmp_path / str(number))])
+    prune(min(runs, key=lambda run: run.path), job, set())
+    assert copies_of(runs) == [True, True]

@@ -8,13 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from jobs.cli import app
-from jobs.config import load
-from jobs.exits import CommandError, ConfigError
-from jobs.release import Release
-from jobs.rundir import RunDir
-from serving import seal
+from jobs.exits import CommandError
 from serving.store import Store
-from trainer.callbacks import Hooks
 
 
 def models(*arguments: object) -> Result:
@@ -93,16 +88,8 @@ def test_what_cannot_be_signed_or_examined_is_named(store: Store, keys: tuple[Pa
     assert "no version of cars. Models: pets" in str(refusal("verify", "cars", *place))
 
 
-def test_a_wrong_key_ends_a_run_before_it_has_begun(workplace, tmp_path: Path):
-    job = load(workplace.path / "job.toml", [f"publish.signing_key={tmp_path}/none.pem"])
-    release = Release(job, RunDir.create(tmp_path / "runs", "tiny", job.to_toml()), Hooks())
-    with pytest.raises(ConfigError, match=r"publish.signing_key: cannot read the private key"):
-        release.check()
-
-
-def test_a_job_with_a_key_publishes_in_a_store_that_signs(workplace, keys: tuple[Path, Path]):
-    job = load(workplace.path / "job.toml", [f"publish.signing_key={keys[0]}"])
-    run = RunDir.create(workplace.path / "runs", "tiny", job.to_toml())
-    signer = Release(job, run, Hooks()).store.signer
-    assert signer is not None
-    assert signer.key.public_key() in seal.read_verifier(keys[1]).keys
+def test_a_wrong_key_ends_a_run_before_it_has_begun(workplace):
+    done = workplace("run", "job.toml", "--set", "publish.signing_key=none.pem")
+    assert done.returncode == 2
+    assert "publish.signing_key: cannot read the private key none.pem: No such file" in done.stderr
+    assert list((workplace.path / "runs" / "tiny").iterdir()) == []

@@ -44,6 +44,7 @@ max_class_fall = 0.5  # 27 test images a class: a few of them are chance
 keep = 2
 [runs]
 keep = 3
+keep_data = 2
 """
 TEST = 270  # images that are never trained on, the same ones all year
 NOBODY = "127.0.0.1:1"  # a server of the fleet that is down
@@ -255,6 +256,8 @@ def assert_all_is_well(year: Year, caller: Caller) -> None:
     assert year.store.live("digits") == max(versions - withdrawn(history))
     whole = [path.parent for path in year.place.glob("runs/digits/*/model.keras")]
     assert len(whole) <= 3
+    prepared = list(year.place.glob("data/folder/*/*/dataset_info.json"))
+    assert len(prepared) <= 2 + len(year.store.served("digits")) < len(year.events) + 2
 
 
 def withdrawn(history: list[dict[str, Any]]) -> set[int]:
