@@ -1,12 +1,15 @@
 """`convoy tune`: search for better settings, or look at a search."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs import console, options
-from jobs.exits import FAILED, INTERRUPTED, CommandError
+from jobs.commands import tune_worker
+from jobs.exits import FAILED, INTERRUPTED, CommandError, NoTrialCompleted
+from jobs.oracle import Post, read_post
 
 if TYPE_CHECKING:
     from jobs.config import Job
@@ -23,6 +26,10 @@ Space = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Ready [tune] section, such as those in configs/spaces."),
 ]
+Chief = Annotated[bool, typer.Option("--chief", help="Leave the trials to workers on other hosts.")]
+Worker = Annotated[
+    bool, typer.Option("--worker", help="Run trials for a chief; CONFIG may be left out.")
+]
 Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this search.")]
 Config = Annotated[
     Path | None, typer.Argument(metavar="CONFIG", help='Job file (TOML); or "show" and a run.')
@@ -36,6 +43,8 @@ def tune(
     trials: Trials = None,
     workers: Workers = None,
     space: Space = None,
+    chief: Chief = False,
+    worker: Worker = False,
     resume: Resume = None,
     set_: options.Overrides = None,
     runs: options.Runs = Path("runs"),
@@ -45,6 +54,13 @@ def tune(
 
     `convoy tune show RUN` prints the trials of a search. Exit codes: 0 done, 1 no trial completed,
     2 wrong configuration, 75 interrupted (continue with --resume).
+
+    On several hosts, start `convoy tune CONFIG --chief` on one and `convoy tune --worker` on the
+    others, each with KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the chief, and a
+    KERASTUNER_TUNER_ID of its own. A trial whose worker falls silent is another's after
+    tune.lease_seconds. A chief that was killed goes on with `--resume RUN --chief`, while its
+    workers wait for tune.chief_minutes. Share the directory of the runs among the hosts, so that a
+    trial goes on from its checkpoint elsewhere; without it, it begins anew.
     """
     if config == Path("show"):
         _show(run, json)
@@ -53,9 +69,17 @@ def tune(
         raise CommandError(f"unexpected argument {run}: expected one job file, or show RUN")
     overrides = [*(set_ or []), *([f"tune.max_trials={trials}"] if trials else [])]
     overrides += [f"tune.workers={workers}"] if workers else []
+    if worker:
+        if chief or resume:
+            raise CommandError("--worker goes with neither --chief nor --resume")
+        tune_worker.run_trials(
+            tune_worker.expected_job(config, space, overrides), workers, runs, json
+        )
+        return
+    post = read_post(os.environ, chief=True) if chief else None
     job, directory = _open(config, space, resume, overrides)
     console.load_tensorflow()
-    found = _search(job, directory, runs)
+    found = _search(job, directory, runs, post)
     if json:
         console.print_json(found.to_json())
         return
@@ -78,11 +102,12 @@ def _open(
     raise CommandError("expected a job file, --resume RUN, or show RUN")
 
 
-def _search(job: "Job", directory: "RunDir | None", runs: Path) -> "Search":
+def _search(job: "Job", directory: "RunDir | None", runs: Path, post: Post | None) -> "Search":
     from jobs.board import Board
+    from jobs.chief import lead
     from jobs.rundir import RunDir
     from jobs.signals import stop_on_signal
-    from jobs.tune import NoTrialCompleted, read_trials, resolve, search
+    from jobs.tune import read_trials, resolve, search
 
     resolved = job if directory else resolve(job)
     run = directory or RunDir.create(runs, f"{job.name}-tune", resolved.to_toml())
@@ -91,12 +116,15 @@ def _search(job: "Job", directory: "RunDir | None", runs: Path) -> "Search":
     lowest_is_best = resolved.tune is not None and resolved.tune.lowest_is_best
     try:
         with stop_on_signal() as stop, Board(lowest_is_best, ended) as board:
-            found = search(resolved, run, board, stop.is_set)
+            if post is not None:
+                found = lead(resolved, run, board, stop.is_set, post)
+            else:
+                found = search(resolved, run, board, stop.is_set)
     except NoTrialCompleted as problem:
         raise CommandError(str(problem), FAILED) from None
     if found is None:
-        message = f"interrupted. Continue with: convoy tune --resume {run.path}"
-        raise CommandError(message, INTERRUPTED)
+        again = f"convoy tune --resume {run.path}{' --chief' if post else ''}"
+        raise CommandError(f"interrupted. Continue with: {again}", INTERRUPTED)
     return found
 
 

@@ -1,0 +1,40 @@
+"""The chief of a search whose trials run on other hosts."""
+
+import logging
+from collections.abc import Callable
+
+from jobs.config import Job
+from jobs.exits import ConfigError
+from jobs.lock import held
+from jobs.oracle import Post
+from jobs.rundir import CONFIG, RunDir
+from jobs.tune import Search, conclude, open_study
+from tuning.chief import Chief
+from tuning.service import Terms, listening
+from tuning.supervisor import Watcher
+
+log = logging.getLogger(__name__)
+
+
+def lead(
+    job: Job, run: RunDir, watcher: Watcher, stop_requested: Callable[[], bool], post: Post
+) -> Search | None:
+    """Hand the trials of a resolved job's search to workers, from where `run` stands.
+
+    None when it was asked to stop before its end: its workers then wait for the next chief. Raises
+    ConfigError when the journal cannot be continued or the address cannot be had, and
+    NoTrialCompleted when every trial failed.
+    """
+    with held(run.path, "chief"):
+        study = open_study(job, run)
+        chief = Chief(study, watcher)
+        name = f"{run.path.parent.name}/{run.path.name}"
+        config = (run / CONFIG).read_text(encoding="utf-8")
+        terms = Terms(name, config, study.config.lease_seconds)
+        try:
+            with listening(chief, terms, post.address) as port:
+                log.info("chief at %s:%d, waiting for workers", post.host, port)
+                over = chief.run(stop_requested)
+        except OSError as problem:
+            raise ConfigError(str(problem)) from None
+        return conclude(job, run, study) if over else None
