@@ -107,7 +107,8 @@ def with_assignment(job: Job, assignment: Assignment) -> Job:
     A halved batch keeps the global batch by accumulating gradients. Raises ConfigError when a
     value is not allowed, ValueError when the batch cannot be halved any more.
     """
-    changes: Values = dict(assignment.values)
+    at_once: Values = {"train.divergence.rollbacks": 0}  # a score must be that of its own rate
+    changes = at_once | dict(assignment.values)
     if assignment.epochs is not None:
         changes["train.epochs"] = assignment.epochs
     changed = with_values(job, changes)

@@ -1,7 +1,6 @@
 """What happens between the steps and epochs of `fit`."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ class Interrupted(Exception):
 
 
 class Diverged(Exception):
-    """The loss is no longer a finite number."""
+    """The loss has blown up: it is no longer a finite number, or has lost what was learned."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,3 @@ class Observer(keras.callbacks.Callback):
     def _stop_if_requested(self) -> None:
         if self.hooks.stop_requested():
             raise Interrupted
-
-
-def check_loss(logs: Mapping[str, float], epoch: int) -> None:
-    """Raise Diverged when the loss of an epoch, counted from 1, is no number or without end."""
-    if not math.isfinite(logs["loss"]):
-        raise Diverged(
-            f"the loss became {logs['loss']} in epoch {epoch}: train.learning_rate is probably too "
-            f"high"
-        )

@@ -35,6 +35,7 @@ class Progress:
     history: History = field(default_factory=list)  # one entry per finished epoch
     step: int = 0  # steps done of the epoch after those
     seconds: float = 0.0  # that these steps took
+    rollbacks: int = 0  # of all epochs, after divergences
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
-from trainer.schedule_config import PlateauConfig, ScheduleConfig
+from trainer.schedule_config import DivergenceConfig, PlateauConfig, ScheduleConfig
 
 PrecisionName = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 JitMode = Literal["auto", "on", "off"]
@@ -89,6 +89,9 @@ class TrainConfig(BaseModel):
     )
     plateau: PlateauConfig | None = Field(
         None, description="Optional: lower the rate when validation no longer improves"
+    )
+    divergence: DivergenceConfig = Field(
+        DivergenceConfig(), description="What to do when the loss blows up"
     )
     weight_decay: float | None = Field(
         None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.whole import write_whole
 
-History = list[dict[str, float]]  # one entry per finished epoch
+History = list[dict[str, float]]  # one entry per finished epoch, each with the same keys
 MONITOR = "val_loss"  # smoother than accuracy on small validation sets, and never tied
 
 
@@ -18,6 +18,12 @@ def best_epoch(history: History) -> int:
 def has_converged(history: History, patience: int | None) -> bool:
     """Tell whether `patience` epochs have passed since the best one."""
     return patience is not None and len(history) - best_epoch(history) >= patience
+
+
+def rollbacks(history: History) -> dict[int, int]:
+    """Give how often training went back to the start of an epoch, for each where it did."""
+    counts = {int(entry["epoch"]): int(entry.get("rollbacks", 0)) for entry in history}
+    return {epoch: count for epoch, count in counts.items() if count}
 
 
 def write_history(path: Path, history: History) -> None:

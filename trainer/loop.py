@@ -15,14 +15,15 @@ import tensorflow as tf
 from pipeline.dataset import Splits
 from trainer import checkpoint
 from trainer.averaging import averaged_weights
-from trainer.callbacks import Interrupted, check_loss
+from trainer.callbacks import Diverged, Interrupted
 from trainer.checkpoint import Progress
 from trainer.config import TrainConfig
 from trainer.distribute import shared_out
-from trainer.history import History, best_epoch, has_converged
+from trainer.divergence import LOOK_EVERY, check_loss, go_back, is_finite
+from trainer.history import History, best_epoch, has_converged, rollbacks
 from trainer.keeper import Keeper
 from trainer.objective import main_logs, with_targets
-from trainer.optimizers import multiply_rate
+from trainer.optimizers import last_rate, multiply_rate
 from trainer.schedules import plateau_scale
 from trainer.targets import training_targets
 
@@ -48,24 +49,33 @@ class Loop:
         """Train from there to the end, on batches that go through `watch`, and give the history.
 
         The model must be in the state of `progress`. Raises Interrupted when a callback does so,
-        with the last finished step on disk; Diverged when the loss is no longer finite, with no
-        state of that on disk. After `keeper.restore` it may be called again.
+        with the last finished step on disk; Diverged when the loss blows up once more than the job
+        allows. Inside an epoch no state of a loss that is not finite is written.
         """
         self.progress = progress
         if self._is_over():
             return progress.history
         self.model.make_train_function()
-        batches = self._batches(watch)
         self.callbacks.on_train_begin()
         try:
             while not self._is_over():
-                self._epoch(batches)
+                self._train(self._batches(watch))
         except Interrupted:
             self.keeper.save(self.model, self.progress)
             raise
         finally:
             self.callbacks.on_train_end()
         return self.progress.history
+
+    def _train(self, batches: Iterator[Any]) -> None:
+        """Train to the end, or until a divergence has brought the progress back."""
+        try:
+            while not self._is_over():
+                self._epoch(batches)
+        except Diverged as problem:
+            keeper, divergence = self.keeper, self.config.divergence
+            done = self.progress.rollbacks
+            self.progress = go_back(self.model, keeper, divergence, done, problem)
 
     def _is_over(self) -> bool:
         history = self.progress.history
@@ -91,16 +101,17 @@ class Loop:
             self.progress = replace(
                 self.progress, step=step + 1, seconds=time.perf_counter() - started
             )
-            if self.keeper.is_due(self.progress):
-                check_loss(self._training_logs(), epoch + 1)  # a state of it would be of no use
+            if self.keeper.is_due(self.progress) and is_finite(self._training_logs()):
                 self.keeper.save(self.model, self.progress)
+            if self.progress.step % LOOK_EVERY == 0:
+                self._check(self._training_logs())
             self.callbacks.on_train_batch_end(step)
         logs = self._training_logs()
-        check_loss(logs, epoch + 1)
+        self._check(logs)  # before the validation, which may take minutes
         with averaged_weights(self.model):
             logs |= self._validate()
-            entry = {"epoch": epoch + 1, **main_logs(logs)}
-            history = [*self.progress.history, entry | {"seconds": time.perf_counter() - started}]
+            self._check(logs)
+            history = self._history(logs, time.perf_counter() - started)
             if best_epoch(history) == epoch + 1:  # before the state, which counts on them
                 self.keeper.save_best(self.model, epoch + 1)
         self._finish(history)
@@ -111,8 +122,20 @@ class Loop:
         if plateau is not None:
             before = plateau_scale(plateau, history[:-1])
             multiply_rate(self.model.optimizer, plateau_scale(plateau, history) / before)
-        self.progress = Progress(history)
+        self.progress = Progress(history, rollbacks=self.progress.rollbacks)
         self.keeper.save(self.model, self.progress)
+
+    def _history(self, logs: dict[str, float], seconds: float) -> History:
+        """Give the history with the epoch whose steps have all been done."""
+        before = self.progress.history
+        entry = {"epoch": len(before) + 1, **main_logs(logs)}
+        entry["learning_rate"] = last_rate(self.model.optimizer)
+        entry["rollbacks"] = self.progress.rollbacks - sum(rollbacks(before).values())
+        return [*before, entry | {"seconds": seconds}]
+
+    def _check(self, logs: dict[str, float]) -> None:
+        jump, classes = self.config.divergence.jump, self.data.info.num_classes
+        check_loss(logs, self.progress.history, jump, classes)
 
     def _training_logs(self) -> dict[str, float]:
         return {name: float(value) for name, value in self.model.get_metrics_result().items()}

@@ -115,6 +115,12 @@ def current_rate(optimizer: Any) -> float:
     return float(unscaled(optimizer).learning_rate)
 
 
+def last_rate(optimizer: Any) -> float:
+    """Give the learning rate of the step that was done last."""
+    inner = unscaled(optimizer)
+    return float(inner._learning_rate(inner._iterations - 1))
+
+
 def unscaled(optimizer: Any) -> Any:
     """Give the optimizer that updates weights: the one inside, where float16's loss is scaled."""
     return getattr(optimizer, "inner_optimizer", optimizer)

@@ -1,4 +1,4 @@
-"""What a job says about how the learning rate moves during training."""
+"""What a job says about how the learning rate moves during training, and when it must."""
 
 from typing import Literal
 
@@ -69,4 +69,30 @@ class PlateauConfig(BaseModel):
     factor: float = Field(0.3, gt=0, lt=1, description="What the rate is then multiplied by")
     lowest: float = Field(
         1e-3, gt=0, lt=1, description="Never below this share of the scheduled rate"
+    )
+
+
+class DivergenceConfig(BaseModel):
+    """What happens when the loss blows up: training goes back an epoch, with a smaller rate."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rollbacks: int = Field(
+        2,
+        ge=0,
+        description="How often training goes back to the last epoch's state before it fails; 0 "
+        "fails at once",
+    )
+    factor: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="What the rate is then multiplied by, for good; two tenths mend a rate that is "
+        "100 times too high",
+    )
+    jump: float = Field(
+        3.0,
+        gt=1,
+        description="An average loss this many times the last epoch's has blown up too, when it is "
+        "no better than the first epoch's",
     )

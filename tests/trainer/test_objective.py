@@ -29,7 +29,8 @@ def test_the_losses_of_all_outputs_are_weighed_and_added(two_headed, digits):
 def test_history_tells_of_the_main_output_alone(two_headed, digits, tmp_path):
     result = fit(two_headed, digits, TRAIN, tmp_path, loss_weights={"aux1": 0.3})
     assert set(result.history[0]) == {
-        "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds",
+        "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "rollbacks",
+        "seconds",
     }  # fmt: skip
 
 

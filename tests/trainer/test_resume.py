@@ -18,6 +18,7 @@ from trainer.history import read_history
 
 PROGRAM = Path(__file__).with_name("training_process.py")
 ROOT = Path(__file__).parents[2]
+KILLS = [("float32", 8), ("bfloat16", 6), ("phases", 6), ("wild", 5)]
 DEADLINE = 240.0  # seconds for one process, on a busy machine
 
 
@@ -59,7 +60,7 @@ class Trainer:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("job", "kills"), [("float32", 8), ("bfloat16", 6), ("phases", 6)])
+@pytest.mark.parametrize(("job", "kills"), KILLS)
 def test_kills_at_random_instants_change_nothing(job, kills, data_dir, tmp_path):
     """Each process is killed a random time after its start; a run that ends makes room for one."""
     trainer, instants = Trainer(job, data_dir), random.Random(job)

@@ -25,9 +25,12 @@ LENET = ModelConfig(name="lenet5", options={"activation": "relu", "batch_norm": 
 DROPOUT = ModelConfig(name="mnist_cnn", options={"filters": [4, 8], "units": 32, "first_kernel": 3})
 TRAIN = {"epochs": 16, "batch_size": 32, "early_stopping_patience": None, "checkpoint_steps": 7}
 PHASES = {"epochs": 8, "frozen": True, "fine_tune": FineTuneConfig(epochs=8, learning_rate=1e-3)}
+GO_BACK = {"divergence": {"factor": 1e-3}}  # twice
+WILD = TRAIN | GO_BACK | {"epochs": 6, "optimizer": "momentum", "learning_rate": 1e5}
 JOBS = {
     "float32": (DROPOUT, TrainConfig(**TRAIN), "float32"),
     "bfloat16": (DROPOUT, TrainConfig(**TRAIN), "mixed_bfloat16"),
+    "wild": (DROPOUT, TrainConfig.model_validate(WILD), "float32"),
     "phases": (LENET, TrainConfig(**TRAIN | PHASES), "float32"),
 }
 AUGMENT = {"rotation_range": 10, "width_shift_range": 0.1, "mixup": 0.2, "random_erasing": 0.3}

@@ -4,7 +4,7 @@ import statistics
 
 from pipeline.dataset import Splits
 from trainer import figures, page
-from trainer.history import History, best_epoch
+from trainer.history import History, best_epoch, rollbacks
 from trainer.page import Section
 from trainer.summary import TrainingFacts
 
@@ -26,7 +26,7 @@ def curves(history: History) -> Section:
     note = (
         f"{len(history)} epochs; the weights of epoch {best}, the lowest validation loss, are kept."
     )
-    return Section("Learning curves", page.charts(drawn), note)
+    return Section("Learning curves", page.charts(drawn), note + _rollbacks(history))
 
 
 def speed(history: History, data: Splits, told: TrainingFacts) -> Section:
@@ -48,3 +48,17 @@ def speed(history: History, data: Splits, told: TrainingFacts) -> Section:
     if spent:
         rows.append(("seconds", ", ".join(spent)))
     return Section("Speed", page.facts(rows))
+
+
+def _rollbacks(history: History) -> str:
+    """Tell of the epochs whose loss blew up."""
+    counts = rollbacks(history)
+    if not counts:
+        return ""
+    total = sum(counts.values())
+    epochs = ", ".join(map(str, counts))
+    times = "1 time" if total == 1 else f"{total} times"
+    return (
+        f" The loss blew up: training went back {times} to the start of epoch {epochs}, each time "
+        "with a smaller learning rate."
+    )
