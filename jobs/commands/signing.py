@@ -108,7 +108,8 @@ def verify(
         ]
         console.print_table(name, ["version", "intact", "signed", "problem"], rows)
     if bad := [finding.version for finding in findings if finding.problem]:
-        raise CommandError(f"{name}: {len(bad)} of {len(findings)} versions failed", FAILED)
+        failed = ", ".join(map(str, bad))
+        raise CommandError(f"{name}: {len(bad)} of {len(findings)} failed: {failed}", FAILED)
 
 
 def _chosen(store: "Store", name: str, version: int | None) -> list[int]:
