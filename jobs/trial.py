@@ -1,15 +1,17 @@
 """One trial, as its own process trains it."""
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
@@ -24,6 +26,8 @@ from tuning.space import Values
 from tuning.trial import Assignment, Outcome
 
 BEAT_SECONDS = 1.0  # between signs of life
+LONGEST_OVERLAP = 60.0  # seconds until a process that has lost its trial must be gone
+LOCK_SECONDS = 0.2  # between two looks at whether it is
 RESULT = "result.json"
 Send = Callable[..., None]
 log = logging.getLogger(__name__)
@@ -73,10 +77,28 @@ class Place:
         if assignment.parent is None or training.exists() or assignment.halvings:
             training.mkdir(exist_ok=True)
             return
+        parents = self.run / "trials" / assignment.parent / "training"
+        if not parents.is_dir():  # it trained on a host whose files are not seen here
+            log.warning("no state in %s to go on from: all epochs are trained here", parents)
+            training.mkdir()
+            return
         staged = self.path / "partial-training"
         shutil.rmtree(staged, ignore_errors=True)
-        shutil.copytree(self.run / "trials" / assignment.parent / "training", staged)
+        shutil.copytree(parents, staged)
         staged.rename(training)
+
+    @contextlib.contextmanager
+    def alone(self, seconds: float = LONGEST_OVERLAP) -> Iterator[bool]:
+        """Hold the trial's files against other processes; False when one of them keeps them.
+
+        A worker that lost its chief's ear may not know yet that the trial is another's now.
+        """
+        deadline = time.monotonic() + seconds
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("w") as file:
+            while not (held := _lock(file)) and time.monotonic() < deadline:
+                time.sleep(LOCK_SECONDS)
+            yield held
 
 
 def run_trial(assignment: Assignment, place: Place, send: Send) -> Outcome:
@@ -84,11 +106,21 @@ def run_trial(assignment: Assignment, place: Place, send: Send) -> Outcome:
 
     `send` is called with `epoch` and `score` now and then, at least once a second of training.
     """
-    if (known := place.finished(assignment)) is not None:
-        return known
+    with place.alone() as alone:
+        if not alone:
+            return Outcome("killed", reason=f"another process trains it in {place.path}")
+        if (known := place.finished(assignment)) is not None:
+            return known
+        outcome = _attempt(assignment, place, send)
+        if outcome.ending == "scored":
+            place.keep(assignment, outcome)
+        return outcome
+
+
+def _attempt(assignment: Assignment, place: Place, send: Send) -> Outcome:
     divide_threads()
     try:
-        outcome = _train(load(place.run / "config.toml"), assignment, place, send)
+        return _train(load(place.run / "config.toml"), assignment, place, send)
     except (MemoryError, tf.errors.ResourceExhaustedError) as problem:
         return Outcome("memory", reason=f"out of memory: {_first_line(problem)}")
     except OSError as problem:
@@ -97,8 +129,6 @@ def run_trial(assignment: Assignment, place: Place, send: Send) -> Outcome:
         log.exception("trial %s", assignment.trial)  # its log has the traceback
         kind = "" if isinstance(problem, ValueError | Diverged) else f"{type(problem).__name__}: "
         return Outcome("raised", reason=f"{kind}{_first_line(problem)}")
-    place.keep(assignment, outcome)
-    return outcome
 
 
 def with_assignment(job: Job, assignment: Assignment) -> Job:
@@ -166,6 +196,16 @@ def _write_hparams(directory: Path, values: Values, objective: str, value: float
     with tf.summary.create_file_writer(str(directory / "hparams")).as_default():
         hparams.hparams(shown, trial_id=directory.name)
         tf.summary.scalar(objective, value, step=1)
+
+
+def _lock(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as problem:  # a file system without locks, as some network mounts are
+        log.warning("no lock on %s: %s", file.name, problem)
+    return True
 
 
 def _first_line(problem: Exception) -> str:

@@ -1,0 +1,51 @@
+import json
+
+from jobs.trial import Place, run_trial
+from tuning.trial import Assignment, Outcome
+
+GIVEN = Assignment("07", {"train.batch_size": 16})
+
+
+def test_a_trial_s_files_belong_to_one_process_at_a_time(tmp_path):
+    place = Place(tmp_path, "07")
+    with place.alone() as first:
+        with place.alone(seconds=0.3) as second:
+            assert (first, second) == (True, False)
+        with Place(tmp_path, "08").alone() as other:
+            assert other
+    with place.alone() as third:
+        assert third
+
+
+def test_what_another_process_has_finished_meanwhile_is_taken_over(tmp_path):
+    place = Place(tmp_path, "07")
+    place.path.mkdir(parents=True)
+    place.keep(GIVEN, Outcome("scored", 0.75, 3))
+    assert run_trial(GIVEN, place, lambda **news: None) == Outcome("scored", 0.75, 3)
+
+
+def test_a_trial_goes_on_from_its_parent_s_state(tmp_path):
+    parent = tmp_path / "trials" / "03" / "training"
+    parent.mkdir(parents=True)
+    (parent / "state").write_text("of epoch 4")
+    place = Place(tmp_path, "07")
+    place.path.mkdir()
+    place.prepare(Assignment("07", {}, epochs=9, parent="03"))
+    assert (place.path / "training" / "state").read_text() == "of epoch 4"
+
+
+def test_a_parent_trained_on_another_host_leaves_all_epochs_to_train(tmp_path, caplog):
+    place = Place(tmp_path, "07")
+    place.path.mkdir(parents=True)
+    place.prepare(Assignment("07", {}, epochs=9, parent="03"))
+    assert list((place.path / "training").iterdir()) == []
+    assert "no state in" in caplog.text
+
+
+def test_the_outcome_of_another_assignment_is_not_taken_over(tmp_path):
+    place = Place(tmp_path, "07")
+    place.path.mkdir(parents=True)
+    place.keep(GIVEN, Outcome("scored", 0.75, 3))
+    assert place.finished(Assignment("07", {"train.batch_size": 32})) is None
+    stored = json.loads((place.path / "result.json").read_text())
+    assert stored["assignment"]["values"] == {"train.batch_size": 16}
