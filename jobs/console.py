@@ -60,11 +60,13 @@ def load_tensorflow(onednn: bool = True) -> None:
     """Import TensorFlow now, with a word to the person who waits for it.
 
     oneDNN's kernels train 2 to 8 times faster on CPUs with AVX2, where TensorFlow leaves them off
-    (images/s on two cores: mnist_cnn 1,252 and 2,657, resnet18 at 32x32 19 and 150). A server does
-    without: one image at a time takes twice as long with them.
+    (images/s on two cores: mnist_cnn 1,252 and 2,657, resnet18 at 32x32 19 and 150). A server takes
+    TensorFlow's own choice: with AVX2 one image at a time takes twice as long with them, with
+    AVX512, where they are on, no longer.
     """
     start_logging()
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1" if onednn else "0")
+    if onednn:
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with stderr.status("loading TensorFlow"), quiet_native_logs():
         import tensorflow  # noqa: F401  # imported for its side effect: later imports find it
     for name in ("absl", "tensorflow"):  # importing TensorFlow has set their levels anew

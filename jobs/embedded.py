@@ -14,10 +14,8 @@ from jobs.leash import convoy
 LISTENING = re.compile(r"listening grpc=(\S+) rest=\S+")
 START_SECONDS = 300  # importing TensorFlow and loading a model on a busy machine
 STOP_SECONDS = 30
-ON_CPU = {  # what trains may hold the accelerator; oneDNN slows single images down
-    "CUDA_VISIBLE_DEVICES": "-1",
-    "TF_ENABLE_ONEDNN_OPTS": "0",
-}
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}  # what trains may hold it
+TRAINING_ONLY = "TF_ENABLE_ONEDNN_OPTS"  # a server takes TensorFlow's own choice
 
 
 @contextmanager
@@ -26,6 +24,7 @@ def embedded_server(store: str, log: Path | None = None) -> Iterator[str]:
 
     Its stderr goes to `log`, or to ours. Raises CommandError when it does not begin to listen.
     """
+    inherited = {name: value for name, value in os.environ.items() if name != TRAINING_ONLY}
     command = convoy("serve", "--store", store, "--port", "0", "--rest-port", "0")
     with (
         log.open("w") if log else nullcontext() as stderr,
@@ -34,7 +33,7 @@ def embedded_server(store: str, log: Path | None = None) -> Iterator[str]:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env={**os.environ, **ON_CPU},
+            env={**inherited, **NO_GPU},
         ) as server,
     ):
         try:

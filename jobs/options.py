@@ -1,9 +1,14 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from jobs.exits import CommandError
+
+if TYPE_CHECKING:
+    from serving.options import TLS
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Job file (TOML).")]
 Overrides = Annotated[
@@ -15,3 +20,28 @@ Overrides = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout at the end.")]
 Runs = Annotated[Path, typer.Option(help="Where run directories are made.")]
 StoreDir = Annotated[Path, typer.Option(help="The model store's directory.")]
+Ca = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Speak TLS; who signed the server's certificate (PEM), "
+        'or "system" for the system\'s authorities.',
+    ),
+]
+Certificate = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Our certificate (PEM), for mutual TLS.")
+]
+Key = Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")]
+
+
+def tls(ca: str | None, certificate: Path | None, key: Path | None) -> "TLS | None":
+    """Give whom to trust and how to prove who is calling; None without TLS."""
+    from serving.options import TLS
+
+    if (certificate is None) != (key is None):
+        raise CommandError("--certificate and --key belong together: give both or neither")
+    if ca is None and certificate is not None:
+        raise CommandError("--certificate needs TLS: give --ca FILE too, or --ca system")
+    if ca is None:
+        return None
+    return TLS(None if ca == "system" else ca, key, certificate)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jobs.golden import LIMIT, Golden
-from serving.client import Client, Options
+from serving.client import TLS, Client, Options
 from serving.errors import CallError
 
 ASK_AGAIN_SECONDS = 0.5
@@ -23,6 +23,7 @@ class Probe:
     golden: Golden
     seconds: float  # until the last server must have answered
     check: Callable[[], None]  # called between questions; raises to give up
+    tls: TLS | None = None
 
     def ask(self, addresses: tuple[str, ...]) -> list[str]:
         """Ask servers (HOST:PORT) until all serve the version; give what is wrong, in words."""
@@ -30,7 +31,7 @@ class Probe:
         return [fault for address in addresses if (fault := self._ask(address, deadline))]
 
     def _ask(self, address: str, deadline: float) -> str:
-        with Client(address, Options(timeout=ANSWER_SECONDS, retries=0)) as client:
+        with Client(address, Options(timeout=ANSWER_SECONDS, retries=0), self.tls) as client:
             while True:
                 self.check()
                 try:

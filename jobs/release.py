@@ -20,6 +20,7 @@ from jobs.probe import Probe
 from jobs.rundir import RunDir
 from jobs.stages import stage
 from pipeline.dataset import DataInfo, Splits
+from serving.options import TLS
 from serving.seal import Signer, read_signer
 from serving.store import CANARY, STABLE, Store
 from trainer.callbacks import Hooks, Interrupted
@@ -54,6 +55,18 @@ class Release:
             return read_signer(Path(path)) if path else None
         except serving.errors.ConfigError as problem:
             raise ConfigError(f"publish.signing_key: {problem}") from None
+
+    def probe_tls(self) -> TLS | None:
+        """Give the certificates for the probe, if servers want TLS. Raises ConfigError."""
+        chosen = self.job.publish.probe_tls
+        if chosen is None:
+            return None
+        tls = TLS(**chosen.model_dump())
+        try:
+            tls.credentials()
+        except OSError as problem:
+            raise ConfigError(f"publish.probe_tls: {problem}") from None
+        return tls
 
     def served_runs(self) -> set[str]:
         """Give the names of the runs that made the versions which are served now."""
@@ -182,7 +195,7 @@ class Release:
             if event["event"] == "withdraw" and event["version"] == version:
                 return [event["reason"]]
         images = golden.load(self.run / GOLDEN)
-        probe = Probe(name, version, images, publish.probe_seconds, self._go_on)
+        probe = Probe(name, version, images, publish.probe_seconds, self._go_on, self.probe_tls())
         return probe.ask(publish.probe)
 
     def _go_on(self) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class BlessConfig(BaseModel):
@@ -66,6 +66,24 @@ class BlessConfig(BaseModel):
     )
 
 
+class ProbeTLSConfig(BaseModel):
+    """Whom a probe trusts and how it proves who asks. Files in PEM."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ca: str | None = Field(
+        None, description="Who signed the servers' certificates; unset, the system's authorities"
+    )
+    certificate: str | None = Field(None, description="Our certificate, for mutual TLS")
+    key: str | None = Field(None, description="The certificate's key")
+
+    @model_validator(mode="after")
+    def _a_certificate_has_a_key(self) -> "ProbeTLSConfig":
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together: give both or neither")
+        return self
+
+
 class PublishConfig(BaseModel):
     """Where blessed models go."""
 
@@ -97,6 +115,9 @@ class PublishConfig(BaseModel):
         gt=0,
         description="Seconds until every probed server must do so; 300 suffices for polling a "
         "store and loading a large model",
+    )
+    probe_tls: ProbeTLSConfig | None = Field(
+        None, description="TLS for asking the probed servers; unset, they are asked in plain text"
     )
 
 

@@ -65,6 +65,7 @@ def retrain(
     stages, release = Stages(job, run, hooks, crew), Release(job, run, hooks)
     if not ask.train_only:
         release.signer()  # a key that cannot be read is found out now, not after the training
+        release.probe_tls()
     data = stages.prepare_data()
     prune(run, job, release.served_runs())
     idle = not (ask.train_only or ask.force or run.is_done("check"))

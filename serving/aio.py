@@ -9,8 +9,8 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
+from serving.channel import connect, methods
 from serving.exchange import (
-    RESPONSES,
     Call,
     Exchange,
     Exchanges,
@@ -42,18 +42,8 @@ class AsyncClient:
         self._options = options or Options()
         self._metadata = tuple(metadata)
         self._exchanges = Exchanges(address, self._options.timeout, self._options.retries)
-        arguments = self._options.channel()
-        self._channel = (
-            grpc.aio.secure_channel(address, tls.credentials(), arguments)
-            if tls
-            else grpc.aio.insecure_channel(address, arguments)
-        )
-        self._methods: dict[str, Any] = {
-            method: self._channel.unary_unary(
-                method, lambda request: request.SerializeToString(), response.FromString
-            )
-            for method, response in RESPONSES.items()
-        }
+        self._channel = connect(grpc.aio, address, self._options, tls)
+        self._methods = methods(self._channel)
 
     async def predict(
         self,

@@ -16,8 +16,8 @@ from typing import Any, Self
 import grpc
 
 from serving.aio import AsyncClient
+from serving.channel import connect, methods
 from serving.exchange import (
-    RESPONSES,
     Call,
     Exchange,
     Exchanges,
@@ -52,18 +52,8 @@ class Client:
         self._options = options or Options()
         self._metadata = tuple(metadata)
         self._exchanges = Exchanges(address, self._options.timeout, self._options.retries)
-        arguments = self._options.channel()
-        self._channel = (
-            grpc.secure_channel(address, tls.credentials(), arguments)
-            if tls
-            else grpc.insecure_channel(address, arguments)
-        )
-        self._methods: dict[str, Any] = {
-            method: self._channel.unary_unary(
-                method, lambda request: request.SerializeToString(), response.FromString
-            )
-            for method, response in RESPONSES.items()
-        }
+        self._channel = connect(grpc, address, self._options, tls)
+        self._methods = methods(self._channel)
         self._threads = ThreadPoolExecutor(self._options.concurrency, "convoy-client")
 
     def predict(

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import grpc
 import grpc.aio
 import numpy as np
 
+from serving.channel import connect
 from serving.exchange import PREDICT, Signature, Target, explain
 from serving.inputs import Images, batches
 from serving.options import TLS, Options
@@ -114,12 +114,7 @@ def measure(address: str, load: Load, tls: TLS | None = None) -> Measured:
 
 
 async def _measure(address: str, load: Load, tls: TLS | None) -> Measured:
-    arguments: Sequence[tuple[str, int]] = Options().channel()
-    channel = (
-        grpc.aio.secure_channel(address, tls.credentials(), arguments)
-        if tls
-        else grpc.aio.insecure_channel(address, arguments)
-    )
+    channel = connect(grpc.aio, address, Options(), tls)
     async with channel:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PREDICT)
         try:

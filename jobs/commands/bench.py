@@ -11,6 +11,7 @@ from jobs.exits import FAILED, CommandError
 from jobs.images import find_images
 
 if TYPE_CHECKING:
+    from serving.client import Client
     from serving.exchange import Target
     from serving.load import Load, Measured
 
@@ -45,19 +46,25 @@ def bench_serving(
     callers: Callers = None,
     rows: Rows = 1,
     seconds: Seconds = 15.0,
+    ca: options.Ca = None,
+    certificate: options.Certificate = None,
+    key: options.Key = None,
     json: options.Json = False,
 ) -> None:
     """Measure a server's latency and throughput with one request, sent again and again."""
+    from serving.client import Client
     from serving.errors import CallError
     from serving.exchange import Target
     from serving.load import Load, measure
 
     images = find_images(files) if files else None
     callers = callers or CALLERS
+    tls = options.tls(ca, certificate, key)
     try:
-        request, sent = _request(address, Target(model, version, label), images, rows)
+        with Client(address, tls=tls) as client:
+            request, sent = _request(client, Target(model, version, label), images, rows)
         loads = [Load(request, sent, count, seconds / len(callers)) for count in callers]
-        found = [_answered(load, measure(address, load)) for load in loads]
+        found = [_answered(load, measure(address, load, tls)) for load in loads]
     except ValueError as problem:
         raise CommandError(str(problem)) from None
     except (CallError, OSError) as problem:
@@ -71,14 +78,12 @@ def bench_serving(
 
 
 def _request(
-    address: str, target: "Target", images: list[Path] | None, rows: int
+    client: "Client", target: "Target", images: list[Path] | None, rows: int
 ) -> tuple[bytes, int]:
     """The request to send again and again, and its images; asks the server what the model takes."""
-    from serving.client import Client
     from serving.load import encode, invent
 
-    with Client(address) as client:
-        signatures = client.signatures(target.model, target.version, target.label)
+    signatures = client.signatures(target.model, target.version, target.label)
     if images:
         return encode(images, target, rows)
     default = signatures.get("serving_default")

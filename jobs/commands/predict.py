@@ -37,6 +37,9 @@ def predict(
     label: Label = None,
     top: Top = 1,
     imagenet: ImageNet = False,
+    ca: options.Ca = None,
+    certificate: options.Certificate = None,
+    key: options.Key = None,
     json: options.Json = False,
 ) -> None:
     """Classify image files through gRPC."""
@@ -46,8 +49,9 @@ def predict(
     from serving.errors import CallError
 
     images = find_images(files)
+    tls = options.tls(ca, certificate, key)
     try:
-        with Client(address) as client:
+        with Client(address, tls=tls) as client:
             stream = client.stream(images, model=model, version=version, label=label, top=top)
             predictions = list(_with_progress(stream, len(images)))
     except (CallError, OSError) as problem:

@@ -1,5 +1,6 @@
 """Golden images, probes, rehearsals and the live model, on one published run and real servers."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,19 +8,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
 
 from jobs import golden, rehearsal
+from jobs.cli import app
 from jobs.config import Job
+from jobs.exits import CommandError, ConfigError
 from jobs.golden import LIMIT, Golden
 from jobs.live import NotComparable, ask_live
 from jobs.preparation import load_data, load_model
 from jobs.probe import Probe
+from jobs.release import Release
+from jobs.release_config import ProbeTLSConfig
 from jobs.rundir import RunDir
 from pipeline.dataset import Splits
 from serving.client import Client
 from serving.server import ModelServer
-from serving.settings import Listen, of_store
+from serving.settings import Listen, ServerTLS, of_store
 from serving.store import Store
+from trainer.callbacks import Hooks
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +160,49 @@ def test_a_live_model_that_was_damaged_cannot_be_compared(run, data, tmp_path: P
     (store.path("tiny", version) / "saved_model.pb").write_bytes(b"")
     with pytest.raises(NotComparable, match=f"live version {version} cannot be asked"):
         ask_live(store, "tiny", data)
+
+
+@pytest.fixture(scope="module")
+def secured(store: Store, certificates: Path) -> Iterator[str]:
+    """The address of a server that asks its callers for a certificate too."""
+    key, certificate, ca = (
+        (certificates / name).read_text() for name in ("server.key", "server.pem", "ca.pem")
+    )
+    listen = Listen(port=0, rest_port=None, tls=ServerTLS(key, certificate, ca))
+    with ModelServer(of_store(store.root, listen)) as server:
+        yield server.grpc_address
+
+
+def test_commands_speak_tls(secured, certificates, tmp_path):
+    ca, key, certificate = (certificates / name for name in ("ca.pem", "client.key", "client.pem"))
+    mutual = ["--ca", ca, "--certificate", certificate, "--key", key]
+    Image.new("L", (16, 16)).save(tmp_path / "dark.png")
+
+    def call(*arguments: Any) -> Result:
+        asked = [*map(str, arguments), "--model", "tiny", "--address", secured, "--json"]
+        return CliRunner().invoke(app, asked)
+
+    [answer] = json.loads(call("predict", tmp_path / "dark.png", *mutual).stdout)
+    assert answer["file"] == str(tmp_path / "dark.png")
+    measured = json.loads(call("bench-serving", *mutual, "--callers", 2, "--seconds", 0.3).stdout)
+    assert measured["runs"][0]["requests"] > 0
+    for wrong, exception in (
+        (["--key", key], CommandError),
+        (["--certificate", certificate, "--key", key], CommandError),
+        (["--ca", tmp_path / "none.pem"], CommandError),
+    ):
+        assert isinstance(call("predict", tmp_path / "dark.png", *wrong).exception, exception)
+
+
+def test_a_probe_speaks_tls(secured, certificates, images, version, job, run):
+    files = {"ca": "ca.pem", "key": "client.key", "certificate": "client.pem"}
+    paths = {name: str(certificates / file) for name, file in files.items()}
+    chosen = job.publish.model_copy(update={"probe_tls": ProbeTLSConfig(**paths)})
+    release = Release(job.model_copy(update={"publish": chosen}), run, Hooks())
+    assert replace(probe(images, version), tls=release.probe_tls()).ask((secured,)) == []
+    [fault] = probe(images, version, seconds=1).ask((secured,))
+    assert fault.startswith(f"{secured} does not serve tiny version {version} after 1 s")
+    missing = ProbeTLSConfig(ca=str(certificates / "none.pem"))
+    chosen = job.publish.model_copy(update={"probe_tls": missing})
+    with pytest.raises(ConfigError, match=r"publish\.probe_tls: .*none\.pem"):
+        Release(job.model_copy(update={"publish": chosen}), run, Hooks()).probe_tls()

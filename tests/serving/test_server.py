@@ -245,26 +245,6 @@ def test_a_large_message_is_refused_without_harm(store: Store, classifiers: list
         assert version_of(client)
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, a server's and a client's certificate, made with openssl."""
-    directory = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
-
-    new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    openssl(*new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority")
-    for name in ("server", "client"):
-        (directory / f"{name}.ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        request = ["req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key"]
-        openssl(*request, "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        sign = ["x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key"]
-        extra = ["-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.pem"]
-        openssl(*sign, *extra)
-    return directory
-
-
 def secured(store: Store, certificates: Path, mutual: bool) -> ServerSettings:
     texts = {name: (certificates / name).read_text() for name in ("server.key", "server.pem")}
     ca = (certificates / "ca.pem").read_text() if mutual else ""
