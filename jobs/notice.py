@@ -31,6 +31,7 @@ WORDS = {  # for ends without a result
 }
 ANSWER_SECONDS = 10.0  # for a webhook to answer
 COMMAND_SECONDS = 60.0  # for a command to end
+OPERATORS = frozenset(["<", ">", ">>", "2>&1", "|", "||", "&", "&&", ";"])  # of a shell
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,14 @@ class Listeners:
             if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
                 raise ValueError(f"a webhook is an http or https address, got {url!r}")
         for command in (*self.commands, *self.failure_commands):
-            if not shlex.split(command):
+            words = shlex.split(command)
+            if not words:
                 raise ValueError(f"a hook is a command line, got {command!r}")
+            if OPERATORS.intersection(words) or any(word.endswith(";") for word in words):
+                raise ValueError(
+                    f"no shell reads a hook, so {command!r} would hand its signs on as arguments; "
+                    f"give the shell's work to one: sh -c {shlex.quote(command)}"
+                )
 
 
 class Notifier:

@@ -54,7 +54,8 @@ OnOutcome = Annotated[
     typer.Option(
         metavar="COMMAND",
         help="Run on each outcome: JSON on stdin, CONVOY_OUTCOME, CONVOY_RUN, CONVOY_VERSION and "
-        "so on in the environment. Repeatable.",
+        "so on in the environment. No shell reads it: for pipes and redirections, sh -c '...'. "
+        "Repeatable.",
     ),
 ]
 OnFailure = Annotated[

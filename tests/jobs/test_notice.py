@@ -157,6 +157,8 @@ def test_a_hook_that_fails_is_logged_with_its_own_words(caplog: pytest.LogCaptur
         ({"webhooks": ["file:///etc/passwd"]}, "http or https"),
         ({"webhooks": ["https://"]}, "http or https"),
         ({"commands": [" "]}, "a hook is a command line"),
+        ({"commands": ["cat >> log"]}, r"no shell reads a hook.* sh -c 'cat >> log'"),
+        ({"commands": ["cat; date"]}, "no shell reads a hook"),
         ({"failure_commands": ["echo 'open"]}, "quotation"),
     ],
 )
