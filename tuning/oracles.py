@@ -18,6 +18,7 @@ class _InMemory:
     """
 
     starts: list[Values]
+    _seed_state: int  # KerasTuner's: it counts the draws
 
     def save(self) -> None:
         """Keep nothing."""
@@ -30,7 +31,11 @@ class _InMemory:
             values = self.starts.pop(0)
             if not self._duplicate(values):  # type: ignore[attr-defined]  # KerasTuner's
                 return dict(values)
-        return super()._random_values()  # type: ignore[misc]  # KerasTuner's
+        before = self._seed_state
+        values = super()._random_values()  # type: ignore[misc]  # KerasTuner's
+        if values is None:  # draws in vain are in no journal, so they must leave no trace
+            self._seed_state = before
+        return values
 
 
 class _Random(_InMemory, keras_tuner.oracles.RandomSearchOracle):

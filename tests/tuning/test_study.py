@@ -69,6 +69,24 @@ def test_a_search_cut_off_is_taken_up_where_it_stood(tmp_path, algorithm, ended)
     assert sorted(begun) == sorted(whole.trials)
 
 
+@pytest.mark.parametrize("algorithm", ["random", "hyperband"])
+@pytest.mark.parametrize("seed", range(3))
+def test_asking_in_vain_in_a_small_space_leaves_a_search_that_can_be_taken_up(
+    rehearsal, algorithm, seed
+):
+    few = {path: GRID[path] for path in ("train.batch_size", "train.optimizer")}
+    few["train.learning_rate"] = {"choice": [1e-4, 1e-3, 1e-2]}
+    small = config(algorithm=algorithm, space=few, seed=seed, max_trials=13)
+    study, running = rehearsal.study(small), []
+    while not study.is_over:
+        if (given := study.next()) is not None:
+            running.append(given)
+        elif running:
+            first = running.pop(0)
+            study.finish(first.trial, peak_at_adam(first))
+    assert rows(rehearsal.study(small)) == rows(study)
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_trials_that_ran_when_the_supervisor_died_are_handed_out_again(rehearsal, algorithm):
     study = rehearsal.study(settings(algorithm, workers=2))
