@@ -91,7 +91,8 @@ class Connection:
                 "the chief of this worker's search, as convoy tune CONFIG --chief starts it"
             ) from None
         if not away:
-            log.warning("the chief at %s is away, waiting: %s", self.address, problem.details())
+            code, minutes = problem.code().name, self.minutes
+            log.warning("no answer from %s (%s), waiting %g minutes", self.address, code, minutes)
 
 
 def _read(answer: bytes) -> dict[str, Any]:

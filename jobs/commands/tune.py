@@ -24,7 +24,7 @@ Workers = Annotated[
 ]
 Space = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Ready [tune] section, such as those in configs/spaces."),
+    typer.Option(metavar="FILE", help="Ready tune section, such as those in configs/spaces."),
 ]
 Chief = Annotated[bool, typer.Option("--chief", help="Leave the trials to workers on other hosts.")]
 Worker = Annotated[
