@@ -121,11 +121,18 @@ def whisker(low: float, value: float, high: float) -> str:
 
 def charts(drawn: Sequence[tuple[Figure, str]]) -> str:
     """Give figures with their descriptions, side by side where there is room."""
-    images = [
-        f'<img class="chart" alt="{escape(text)}" src="{data_uri(figures.svg(figure), "svg+xml")}">'
-        for figure, text in drawn
-    ]
+    images = [_chart(figure, text) for figure, text in drawn]
     return '<div class="charts">' + "\n".join(images) + "</div>"
+
+
+def wide_chart(figure: Figure, text: str) -> str:
+    """Give a figure in its own size; it scrolls inside itself where the page is narrower."""
+    return f'<div class="scroll">{_chart(figure, text)}</div>'
+
+
+def _chart(figure: Figure, text: str) -> str:
+    source = data_uri(figures.svg(figure), "svg+xml")
+    return f'<img class="chart" alt="{escape(text)}" src="{source}">'
 
 
 def gallery(shots: Iterable[Shot]) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from tuning.importance import as_numbers
 from tuning.trial import Trial
 
-AXIS_WIDTH, HEIGHT = 1.7, 4.2  # inches
+AXIS_WIDTH, HEIGHT = 1.3, 4.2  # inches
 MOST_LABELS = 6  # on a numeric axis
 LOG_RATIO = 20  # from here between highest and lowest value, an axis is logarithmic
 
@@ -19,7 +19,7 @@ LOG_RATIO = 20  # from here between highest and lowest value, an axis is logarit
 def parallel_coordinates(trials: Sequence[Trial], paths: Sequence[str], objective: str) -> Figure:
     """Draw one line per trial through its value on every axis, coloured by its score."""
     columns = [*([t.values.get(path) for t in trials] for path in paths), [t.score for t in trials]]
-    names = [*(path.removeprefix("train.") for path in paths), objective]
+    names = [*short_names(paths), objective]
     figure = Figure(figsize=(AXIS_WIDTH * len(names) + 1.5, HEIGHT), layout="constrained")
     axes = figure.subplots()
     heights = [_draw_axis(axes, x, column) for x, column in enumerate(columns)]
@@ -36,13 +36,19 @@ def parallel_coordinates(trials: Sequence[Trial], paths: Sequence[str], objectiv
     return figure
 
 
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Give the last parts of paths, or the whole paths where two would be alike."""
+    names = [path.rpartition(".")[2] for path in paths]
+    return names if len(set(names)) == len(names) else list(paths)
+
+
 def bars(shares: Mapping[str, float]) -> Figure:
     """Draw one bar per dimension, the longest on top."""
-    figure = Figure(figsize=(8, 0.8 + 0.4 * len(shares)), layout="constrained")
+    figure = Figure(figsize=(4.6, 0.8 + 0.34 * len(shares)), layout="constrained")
     axes = figure.subplots()
-    names = list(shares)[::-1]
-    drawn = axes.barh(names, [shares[name] for name in names], color="0.45")
-    axes.bar_label(drawn, [f"{shares[name]:.0%}" for name in names], padding=4)
+    paths = list(shares)[::-1]
+    drawn = axes.barh(short_names(paths), [shares[path] for path in paths], color="0.45")
+    axes.bar_label(drawn, [f"{shares[path]:.0%}" for path in paths], padding=4)
     axes.set(xlim=(0, 1.1), xticks=[])
     axes.spines[["right", "top", "bottom"]].set_visible(False)
     return figure

@@ -12,6 +12,8 @@ from tuning.config import TuneConfig
 from tuning.importance import FEWEST, importances
 from tuning.trial import Trial
 
+MOST_AXES = 6  # more lines than these cross each other beyond reading
+
 
 def leaderboard(trials: Sequence[Trial]) -> str:
     """Give one CSV line per trial, best first, a column for every dimension."""
@@ -31,14 +33,17 @@ def render(name: str, trials: Sequence[Trial], config: TuneConfig) -> str:
     """Give the page: how values and scores go together, what mattered, and every trial."""
     completed = [trial for trial in trials if trial.state == "COMPLETED"]
     paths = dimensions(completed)
+    shares = importances(completed, paths) if len(completed) >= FEWEST and paths else {}
     sections = []
     if len(completed) >= 2 and paths:
-        lines = figures.parallel_coordinates(completed, paths, config.objective)
-        note = "Each line is a trial; it crosses every axis at its value."
-        drawn = page.charts([(lines, "parallel coordinates of all completed trials")])
+        shown = list(shares or paths)[:MOST_AXES]
+        lines = figures.parallel_coordinates(completed, shown, config.objective)
+        left = f" The {MOST_AXES} that mattered most are drawn." if len(paths) > MOST_AXES else ""
+        note = f"Each line is a trial; it crosses every axis at its value.{left}"
+        drawn = page.wide_chart(lines, "parallel coordinates of all completed trials")
         sections.append(page.Section("Values and scores", drawn, note))
-    if len(completed) >= FEWEST and paths:
-        bars = figures.bars(importances(completed, paths))
+    if shares:
+        bars = figures.bars(shares)
         note = "The share of the differences between scores that a random forest traces to each."
         drawn = page.charts([(bars, "importance of every dimension")])
         sections.append(page.Section("What mattered", drawn, note))
@@ -61,10 +66,10 @@ def short(value: Any) -> str:
 
 def _summary(trials: Sequence[Trial], config: TuneConfig) -> str:
     completed = [trial for trial in trials if trial.state == "COMPLETED"]
-    wanted = "least" if config.lowest_is_best else "most"
+    wanted = "lowest" if config.lowest_is_best else "highest"
     lines = [
         f"{len(completed)} of {len(trials)} trials completed. Algorithm: {config.algorithm}. "
-        f"Objective: {config.objective}, the {wanted} is best."
+        f"Objective: {config.objective}, {wanted} is best."
     ]
     if completed:
         lines.append(f"Best: trial {completed[0].id} with {completed[0].score:.4f}.")
@@ -84,4 +89,5 @@ def _table(trials: Sequence[Trial]) -> str:
         )
         for trial in trials
     ]
-    return page.table(("trial", "state", "score", "seconds", *paths, "reason"), rows)
+    names = figures.short_names(paths)
+    return page.table(("trial", "state", "score", "seconds", *names, "reason"), rows)

@@ -69,6 +69,20 @@ def test_the_page_shows_pictures_and_names_failures(trials):
     assert "the loss became &lt;nan&gt;" in page
 
 
+def test_of_many_dimensions_those_that_mattered_most_are_drawn():
+    idle = {f"model.options.idle{number}": 1 for number in range(8)}
+    many = [trial(n, 1 - n / 10, **{**idle, "train.rate": 10.0**-n}) for n in range(8)]
+    page = report.render("digits", many, config())
+    assert f"The {report.MOST_AXES} that mattered most are drawn" in page
+    assert page.count("<th>idle") == 8
+
+
+def test_names_are_short_where_they_stay_apart():
+    assert figures.short_names(["train.epochs", "model.name"]) == ["epochs", "name"]
+    alike = ["train.schedule.name", "model.name"]
+    assert figures.short_names(alike) == alike
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_few_trials_make_a_page_too(trials, count):
     page = report.render("digits", trials[:count], config())
