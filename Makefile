@@ -5,7 +5,8 @@ BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYTHONUNBUFFERED ?= 1
 
-.PHONY: help venv venv-dev demo check test test-slow test-full compose-test bench lock wire clean
+.PHONY: help venv venv-dev demo check test test-slow test-full compose-test bench docs docs-record \
+    lock wire clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,7 +21,7 @@ venv-dev: .venv/.installed-dev
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev,docs]'
 	touch $@
 
 demo: venv  ## ingest, train, publish and serve real handwritten digits, then predict over gRPC
@@ -49,6 +50,12 @@ compose-test: venv-dev  ## the images and docker-compose on a real engine; DOCKE
 
 bench: venv-dev  ## every benchmark, one table each
 	set -e; for claim in benchmarks/*.py; do echo "== $$claim"; $(BIN)/python $$claim; done
+
+docs: venv-dev  ## the guide as pages in build/docs, which open from the disk
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-record: venv-dev  ## run the commands of PAGES and write what they print into them
+	$(BIN)/python tests/docs/record.py $(PAGES)
 
 lock: venv-dev  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.11 \

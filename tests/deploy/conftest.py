@@ -17,8 +17,10 @@ PROGRAMS = ("dockerd", "docker", "docker-compose", "debootstrap")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 BASE = "convoy-base"
 
-# From the flags that tensorflow_model_server 2.20 documents (--help and the page "Tensorflow
-# Serving Configuration"): those that concern listening, models, polling, batching and monitoring.
+# Flags of tensorflow_model_server that concern listening, models, polling, batching, monitoring.
+# Source: flag_list in tensorflow_serving/model_servers/main.cc of github.com/tensorflow/serving,
+# which --help prints, read in a revision before 2.20, and the page "Tensorflow Serving
+# Configuration" of its documentation. All of them stand there.
 DOCUMENTED = {
     "port",
     "grpc_socket_path",
