@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable
 
 from jobs.config import Job
-from jobs.exits import ConfigError
+from jobs.exits import FAILED, INTERRUPTED, CommandError, ConfigError
 from jobs.lock import held
 from jobs.oracle import Post
 from jobs.rundir import CONFIG, RunDir
 from jobs.tune import Search, conclude, open_study
-from tuning.chief import Chief
-from tuning.service import Terms, listening
+from tuning.chief import BrokenStudy, Chief
+from tuning.service import AddressRefused, Terms, listening
 from tuning.supervisor import Watcher
 
 log = logging.getLogger(__name__)
@@ -22,8 +22,8 @@ def lead(
     """Hand the trials of a resolved job's search to workers, from where `run` stands.
 
     None when it was asked to stop before its end: its workers then wait for the next chief. Raises
-    ConfigError when the journal cannot be continued or the address cannot be had, and
-    NoTrialCompleted when every trial failed.
+    ConfigError when the journal cannot be continued or the address cannot be had, NoTrialCompleted
+    when every trial failed, and CommandError when an error has ended the study.
     """
     with held(run.path, "chief"):
         study = open_study(job, run)
@@ -35,6 +35,9 @@ def lead(
             with listening(chief, terms, post.address) as port:
                 log.info("chief at %s:%d, waiting for workers", post.host, port)
                 over = chief.run(stop_requested)
-        except OSError as problem:
+        except AddressRefused as problem:
             raise ConfigError(str(problem)) from None
+        except BrokenStudy as problem:
+            code = INTERRUPTED if isinstance(problem.__cause__, OSError) else FAILED
+            raise CommandError(f"the chief of {run.path}: {problem}", code) from problem
         return conclude(job, run, study) if over else None

@@ -26,6 +26,10 @@ PATIENT = 24  # times tune.hang_minutes that KerasTuner's own workers may be sil
 log = logging.getLogger(__name__)
 
 
+class BrokenStudy(Exception):
+    """The study failed in the middle of a change: only its journal can be trusted now."""
+
+
 class Chief:
     """A study in the hands of workers. Its methods may be called from several threads."""
 
@@ -99,7 +103,7 @@ class Chief:
     def look(self) -> None:
         """Do what time asks for: take trials from silent workers, and all when the search is cut.
 
-        Raises what has broken the study in a worker's call.
+        Raises BrokenStudy when an error has ended the study in a worker's call.
         """
         with self._turn():
             while self._news:
@@ -136,15 +140,18 @@ class Chief:
             self._check()
             try:
                 yield
-            except Exception as problem:
-                self._broken = problem
+            except BrokenStudy:
                 raise
+            except Exception as problem:
+                log.exception("the study of %s fails", self.study.journal.path)
+                self._broken = problem
+                raise BrokenStudy(f"{type(problem).__name__}: {problem}") from problem
             finally:
                 self._changed.notify_all()
 
     def _check(self) -> None:
         if self._broken is not None:
-            raise RuntimeError("the chief ends after an error") from self._broken
+            raise BrokenStudy(f"it ends after an error: {self._broken}") from self._broken
 
     def _grant(self, assignment: Assignment, worker: str) -> Assignment:
         trial = assignment.trial

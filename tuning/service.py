@@ -34,6 +34,10 @@ class Terms:
     lease_seconds: float
 
 
+class AddressRefused(Exception):
+    """The chief cannot listen where it should."""
+
+
 class OracleService(rpc.OracleServicer):
     """KerasTuner's protocol, carried out by a chief."""
 
@@ -181,7 +185,7 @@ def members(chief: Chief, terms: Terms) -> grpc.GenericRpcHandler:
 def listening(chief: Chief, terms: Terms, address: str) -> Iterator[int]:
     """Serve a chief for the length of the block; gives the port, a free one where it is 0.
 
-    Raises OSError when the address cannot be had.
+    Raises AddressRefused when the address cannot be had.
     """
     server = grpc.server(ThreadPoolExecutor(THREADS), options=[("grpc.so_reuseport", 0)])
     rpc.add_OracleServicer_to_server(OracleService(chief, terms.run), server)
@@ -189,7 +193,9 @@ def listening(chief: Chief, terms: Terms, address: str) -> Iterator[int]:
     try:
         port = server.add_insecure_port(address)
     except RuntimeError:
-        raise OSError(f"cannot listen at {address}: is it in use, or not of this host?") from None
+        raise AddressRefused(
+            f"cannot listen at {address}: it is in use, or not an address of this host"
+        ) from None
     server.start()
     try:
         yield port

@@ -5,7 +5,7 @@ import pytest
 
 from tests.tuning.conftest import Notes, Rehearsal, config, peak_at_adam
 from tests.tuning.test_lease import Clock
-from tuning.chief import Chief
+from tuning.chief import BrokenStudy, Chief
 from tuning.lease import Leases
 from tuning.trial import Outcome
 
@@ -205,10 +205,10 @@ def test_what_breaks_the_study_in_a_call_ends_the_chief_and_blocks_no_other_call
     chief = start()
     chief.take(A)
     shutil.rmtree(chief.study.journal.path.parent)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(BrokenStudy, match="FileNotFoundError"):
         chief.take(B)
-    with pytest.raises(RuntimeError, match="the chief ends after an error"):
+    with pytest.raises(BrokenStudy, match="it ends after an error"):
         chief.take(B)
-    with pytest.raises(RuntimeError, match="the chief ends after an error") as caught:
+    with pytest.raises(BrokenStudy, match="it ends after an error") as caught:
         chief.run(lambda: False)
     assert isinstance(caught.value.__cause__, FileNotFoundError)

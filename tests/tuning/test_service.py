@@ -15,7 +15,7 @@ from tuning.chief import Chief
 from tuning.connection import ChiefLost, ChiefRefused, Connection
 from tuning.messages import Status, rpc, service, types
 from tuning.remote import LeasedPool, RemoteStudy
-from tuning.service import Terms, listening
+from tuning.service import AddressRefused, Terms, listening
 from tuning.supervisor import Supervisor
 from tuning.trial import Outcome
 
@@ -288,5 +288,8 @@ def test_an_address_in_use_is_said_so(post):
         taken.bind((HOST, 0))
         taken.listen()
         there.port = taken.getsockname()[1]
-        with pytest.raises(OSError, match="cannot listen at .*: is it in use"), there.manned():
+        with (
+            pytest.raises(AddressRefused, match="cannot listen at .*: it is in use"),
+            there.manned(),
+        ):
             pass
