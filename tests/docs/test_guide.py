@@ -166,3 +166,11 @@ def test_the_site_loads_nothing_from_elsewhere(site):
                          r'(?:stylesheet|preconnect|icon)"?[^>]*href="?(?:https?:)?//')  # fmt: skip
     for path in site.rglob("*.html"):
         assert not loading.search(path.read_text(encoding="utf-8")), path
+
+
+def test_pages_fit_a_phone_and_show_their_pictures(site, chromium):
+    for path in sorted(site.rglob("*.html")):
+        if path.name != "404.html":  # which is made for the root of a server
+            look = chromium.look(path, width=390)
+            assert look.scroll_width <= look.inner_width, path
+            assert all(image["width"] and image["alt"] for image in look.images), path
