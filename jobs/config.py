@@ -67,17 +67,17 @@ def schema() -> dict[str, Any]:
     return Job.model_json_schema()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, kind: str = "job file") -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"no job file {path}") from None
+        raise ConfigError(f"no {kind} {path}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise ConfigError(f"{path} is not readable TOML: {problem}") from None
 
 
 def _read_space(path: Path) -> dict[str, Any]:
-    tree = _read(path)
+    tree = _read(path, "search space")
     if set(tree) != {"tune"} or not isinstance(tree["tune"], dict):
         raise ConfigError(
             f"{path} is no search space: expected the section tune alone, received "

@@ -11,7 +11,10 @@ from jobs.rundir import CONFIG, STATE, RunDir
 from pipeline import copies
 
 COPIES = "copies.json"  # in a run: the copies of data that it uses
-HEAVY = ("checkpoints", "fine_tune", "logs", "export", "rehearsal", "model.keras", "golden.npz")
+HEAVY = (
+    "checkpoints", "fine_tune", "logs", "export", "rehearsal", "model.keras", "golden.npz",
+    "trials",  # of a search
+)  # fmt: skip
 PARTS = (".*.partial", "partial-*", "trial-*")  # what a killed process was writing
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from jobs.exits import ConfigError, NoTrialCompleted
 from jobs.nursery import Nursery
 from jobs.preparation import check_model
 from jobs.rundir import STATE, RunDir
+from jobs.runs import thin
 from jobs.values import BEST_VALUES, with_values
 from tuning import report
 from tuning.config import TuneConfig
@@ -84,8 +85,8 @@ def search(
 ) -> Search | None:
     """Run the search of a resolved job, from where `run` stands, in processes of its own.
 
-    None when it was asked to stop before its end. Raises ConfigError when the job itself cannot be
-    trained or the journal cannot be continued, NoTrialCompleted when every trial failed.
+    None when it was asked to stop before its end. Raises ConfigError when the journal cannot be
+    continued, NoTrialCompleted when every trial failed.
     """
     study = open_study(job, run)
     if not study.is_over:
@@ -119,7 +120,7 @@ def open_study(job: Job, run: RunDir) -> Study:
 def conclude(job: Job, run: RunDir, study: Study) -> Search:
     """Write what the search found: leaderboard, best settings and report; drop trials' states.
 
-    Raises ConfigError when the job's own configuration could not be trained, NoTrialCompleted when
+    Of searches before the newest `runs.keep` only these records stay. Raises NoTrialCompleted when
     no trial has a score.
     """
     trials, best = study.ranked(), study.best()
@@ -137,6 +138,7 @@ def conclude(job: Job, run: RunDir, study: Study) -> Search:
     run.write(BEST, tuned.to_toml())
     for states in run.path.glob("trials/*/training/checkpoints"):
         shutil.rmtree(states)  # nobody goes on from them now
+    thin(run, job.runs.keep)
     return Search(run, trials, best)
 
 

@@ -28,8 +28,8 @@ def tune(job: Job, run: RunDir, hooks: Hooks) -> Job:
     """Give the job with the best settings of its search; as it is where it asks for none.
 
     The search has a run directory of its own, where those of `convoy tune` are, and is taken up
-    where it stood. Raises ConfigError when the job itself cannot be trained, NoTrialCompleted when
-    no trial can, Interrupted when a hook asks to stop.
+    where it stood. Raises ConfigError when its journal cannot be continued, NoTrialCompleted when
+    no trial can be trained, Interrupted when a hook asks to stop.
     """
     if not searches(job):
         return job

@@ -63,6 +63,8 @@ def test_settings_of_the_command_come_after_those_of_the_space(workplace):
 
 @pytest.mark.parametrize("text", ["", "[train]\nepochs = 3", "tune = 3", "[tune]\n[train]"])
 def test_a_file_that_is_no_space_is_refused(workplace, tmp_path, text):
+    with pytest.raises(ConfigError, match="no search space .*space.toml"):
+        load(workplace.path / "job.toml", [], tmp_path / "space.toml")
     (tmp_path / "space.toml").write_text(text)
     with pytest.raises(ConfigError, match="expected the section tune alone, received"):
         load(workplace.path / "job.toml", [], tmp_path / "space.toml")

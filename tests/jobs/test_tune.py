@@ -145,6 +145,22 @@ def test_the_next_search_starts_with_the_best_of_the_last(workplace, job):
     assert drawn[0] == expected[0]
 
 
+def test_old_searches_keep_their_records_and_lose_their_trials(workplace):
+    sparing = resolve(
+        load(workplace.path / "job.toml", [*SPACE, "tune.max_trials=2", "runs.keep=1"])
+    )
+    first = make_run(workplace, sparing)
+    (first / "trials" / "0" / "training" / "checkpoints").mkdir(parents=True)
+    conclude(sparing, first, finish(sparing, first))
+    assert not (first / "trials" / "0" / "training" / "checkpoints").exists()
+    assert (first / "trials" / "0" / "training").is_dir()
+    second = RunDir.begin(first.path.with_name("99991231T000000Z-next"), sparing.to_toml())
+    conclude(sparing, second, finish(sparing, second))
+    assert not (first / "trials").exists()
+    assert (first / JOURNAL).is_file()
+    assert (first / "report.html").is_file()
+
+
 def test_values_that_the_space_no_longer_knows_are_not_taken_over(workplace, job):
     run = make_run(workplace, job)
     finish(job, run)
