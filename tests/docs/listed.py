@@ -8,7 +8,7 @@ REASONS = {
     r"^make ": "a make target: test_guide.py asks make for it",
     r"^docker-compose|^docker ": "a container engine; make compose-test runs the services",
     r"^kubectl ": "a cluster; tests/deploy/test_k8s.py holds the manifests",
-    r"^convoy schedule (?!status)": "it runs until it is stopped",
+    r"^convoy schedule": "it runs until it is stopped; tests/jobs/test_schedule.py starts it",
     r"^convoy-model-server ": "it runs until it is stopped",
     r"resnet50\.toml|models import applications/": "ImageNet's weights, from the network",
     r"data\.source=tfds:": "the network",
