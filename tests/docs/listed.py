@@ -14,10 +14,11 @@ REASONS = {
     r"data\.source=tfds:": "the network",
     r"^TF_CONFIG=|^KERASTUNER_TUNER_ID=": "two machines",
     r"^openssl ": "a program that need not be there",
-    r"\bRUN\b|\bold\.h5|\bimage\.png": "stands for what the reader has",
+    r"\b(RUN|FILE)\b|\bold\.h5|\bimage\.png": "stands for what the reader has",
 }
 README = {  # a list to choose from, not a way to go
     r"models (promote|rollback)": "there is no second version yet; operate.md runs it",
+    r"models verify": "nothing was signed with that key yet; operate.md signs",
     r"convoy compare": "there is no second run yet; course/lenet.md runs it",
     r"convoy tune": "12 trials; scale.md runs a shorter search",
     r"convoy launch": "scale.md runs it",

@@ -46,7 +46,7 @@ class Walk:
             (self.directory / step.name).write_text(step.text, encoding="utf-8")
             return None
         line = self._on_free_ports(step.line)
-        if line.endswith("&"):
+        if line.endswith("&") or line.startswith("convoy serve"):
             return self._start(line.removesuffix("&"))
         done = subprocess.run(
             ["bash", "-c", line],
