@@ -12,7 +12,7 @@ from jobs.exits import ConfigError
 from jobs.rundir import RunDir
 from pipeline.dataset import Splits
 from pipeline.whole import write_whole
-from trainer import network, optimizers, precision, zoo
+from trainer import network, optimizers, zoo
 from trainer.callbacks import Hooks
 from trainer.distribute import Strategy
 from trainer.evaluate import Evaluation, Predictions, predict, score
@@ -32,21 +32,28 @@ def train_network(
     Without a strategy it trains on one device. The network stays in the precision of training.
     Raises ConfigError when it cannot be built; further errors are those of `fit`.
     """
-    policy, reason = precision.choose(job.train.precision)
-    log.info("precision: %s (%s)", policy, reason)
-    told = json.dumps({"policy": policy, "reason": reason}) + "\n"
-    directory.mkdir(parents=True, exist_ok=True)
-    write_whole(directory / PRECISION, told.encode())
     recipe = Recipe(job.model, job.train, strategy)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / PRECISION
+    if not path.is_file():  # an interrupted run keeps to its own
+        policy, reason = recipe.choose_precision(data.info)
+        write_whole(path, (json.dumps({"policy": policy, "reason": reason}) + "\n").encode())
+    told = json.loads(path.read_text(encoding="utf-8"))
+    log.info("precision: %s (%s)", told["policy"], told["reason"])
     try:
         recipe.check_devices(data.batch_size)
     except ValueError as problem:
         raise ConfigError(str(problem)) from None
+    model = start_network(recipe, data, told["policy"])
+    return model, recipe.fit(model, data, directory, hooks)
+
+
+def start_network(recipe: Recipe, data: Splits, policy: str) -> keras.Model:
+    """Build the network that training starts from. Raises ConfigError when it cannot be built."""
     try:
-        model = recipe.start(data.info, policy)
+        return recipe.start(data.info, policy)
     except ValueError as problem:
         raise ConfigError(f"model: {problem}") from None
-    return model, recipe.fit(model, data, directory, hooks)
 
 
 def load_data(job: Job) -> Splits:

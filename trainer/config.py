@@ -142,7 +142,8 @@ class TrainConfig(BaseModel):
     )
     precision: PrecisionName = Field(
         "auto",
-        description="auto computes in 16 bits where this machine gains from it, else in float32",
+        description="auto computes in 16 bits where machine and network gain from it, else in "
+        "float32",
     )
     jit: JitMode = Field(
         "auto",

@@ -45,6 +45,11 @@ class Cost:
         """Multiplications, each with its addition, for one example."""
         return sum(layer.multiply_adds for layer in self.layers)
 
+    @property
+    def values(self) -> int:
+        """Numbers that the layers give for one example; sides of unknown length count as 1."""
+        return sum(prod(side or 1 for side in layer.output_shape) for layer in self.layers)
+
 
 def count(model: keras.Model) -> Cost:
     """Count what `model` costs for one example of its input shape.

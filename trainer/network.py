@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from pipeline.dataset import DataInfo
-from trainer import precision, transfer, zoo
+from trainer import flops, precision, transfer, zoo
 from trainer.config import ModelConfig
 from trainer.objective import MAIN
 
@@ -20,6 +20,13 @@ def build(config: ModelConfig, info: DataInfo, policy: str = "float32") -> keras
         return zoo.build(
             config.name, **_shape(info), num_classes=info.num_classes, **config.options
         )
+
+
+def estimate_cost(config: ModelConfig, info: DataInfo) -> flops.Cost:
+    """Count what the network costs for one example, without making a weight."""
+    options = {name: value for name, value in config.options.items() if name != "weights"}
+    bare = _with_options(config, options)
+    return flops.estimate(lambda: build(bare, info))
 
 
 def start(config: ModelConfig, info: DataInfo, policy: str = "float32") -> keras.Model:

@@ -1,12 +1,13 @@
 """The model and train sections of a job, carried out on the devices at hand."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
 
 from pipeline.dataset import DataInfo, Splits
-from trainer import distribute, network, transfer, zoo
+from trainer import distribute, network, precision, transfer, zoo
 from trainer.callbacks import Hooks
 from trainer.config import ModelConfig, TrainConfig
 from trainer.distribute import Strategy
@@ -21,6 +22,11 @@ class Recipe:
     model: ModelConfig
     train: TrainConfig
     strategy: Strategy | None = None  # None is a single device
+
+    def choose_precision(self, info: DataInfo) -> tuple[str, str]:
+        """Give the Keras dtype policy for this machine and network, and why."""
+        cost = partial(network.estimate_cost, self.model, info)
+        return precision.choose(self.train.precision, cost)
 
     def start(self, info: DataInfo, policy: str) -> keras.Model:
         """Build the network that training starts from, under a Keras dtype policy.

@@ -15,7 +15,7 @@ from typing import Any
 import pipeline
 from pipeline.config import DataConfig
 from pipeline.dataset import Splits
-from trainer import distribute, network, precision, zoo
+from trainer import distribute, network, zoo
 from trainer.callbacks import Hooks
 from trainer.config import ModelConfig, TrainConfig
 from trainer.export import export
@@ -47,10 +47,10 @@ def run_fn(fn_args: Any) -> None:
     data = load(settings)
     epochs = limited_epochs(settings.train, fn_args.train_steps, data.steps_per_epoch)
     strategy, devices = distribute.choose()
-    policy, reason = precision.choose(settings.train.precision)
-    log.info("devices: %s; precision: %s (%s)", devices, policy, reason)
     train = settings.train.model_copy(update={"epochs": epochs})
     recipe = Recipe(settings.model, train, strategy)
+    policy, reason = recipe.choose_precision(data.info)
+    log.info("devices: %s; precision: %s (%s)", devices, policy, reason)
     trained = recipe.start(data.info, policy)
     result = recipe.fit(trained, data, run_directory(fn_args), Hooks())
     final = network.in_float32(trained, settings.model, data.info)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainer import distribute, precision, tfx
+from trainer import distribute, tfx
 from trainer.callbacks import Diverged, Hooks
 from trainer.recipe import Recipe
 from tuning.config import TuneConfig
@@ -54,10 +54,11 @@ class Component:
         settings = tfx.read_settings(self.fn_args, changes)
         data = tfx.load(settings)
         epochs = tfx.limited_epochs(settings.train, self.fn_args.train_steps, data.steps_per_epoch)
-        train = settings.train.model_copy(update={"epochs": epochs})
-        policy, _ = precision.choose(train.precision)
+        at_once = settings.train.divergence.model_copy(update={"rollbacks": 0})  # it fails
+        train = settings.train.model_copy(update={"epochs": epochs, "divergence": at_once})
         strategy, _ = distribute.choose()
         recipe = Recipe(settings.model, train, strategy)
+        policy, _ = recipe.choose_precision(data.info)
         model = recipe.start(data.info, policy)
         result = recipe.fit(model, data, self._prepare(assignment), Hooks())
         return Outcome("scored", score_of(self.tune.objective, model, data, result), epochs)

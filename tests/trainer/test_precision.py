@@ -1,7 +1,9 @@
+from functools import partial
+
 import keras
 import pytest
 
-from trainer import precision
+from trainer import flops, precision, zoo
 
 
 def test_auto_finds_native_bfloat16_in_the_flags_of_the_cpu(tmp_path, monkeypatch):
@@ -13,16 +15,41 @@ def test_auto_finds_native_bfloat16_in_the_flags_of_the_cpu(tmp_path, monkeypatc
     assert precision.cpu_flags(tmp_path / "none") == set()
 
 
+def cost_of(name: str, **options) -> flops.Cost:
+    return flops.estimate(lambda: zoo.build(name, num_classes=10, **options))
+
+
 def test_auto_says_why_it_chose():
-    policy, reason = precision.choose("auto")
+    wide = partial(cost_of, "mnist_cnn", image_size=(28, 28), channels=1)
+    policy, reason = precision.choose("auto", wide)
     fast = precision.FAST_BFLOAT16_FLAGS & precision.cpu_flags()
     assert policy == ("mixed_bfloat16" if fast else "float32")
     assert "bfloat16" in reason or "BF16" in reason
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "policy"),
+    [
+        ("mlp", {"features": 4}, "float32"),
+        ("lenet5", {"image_size": (32, 32), "channels": 1}, "float32"),
+        ("mnist_cnn", {"image_size": (28, 28), "channels": 1}, "mixed_bfloat16"),
+        ("mlp", {"features": 784, "units": [512, 512]}, "mixed_bfloat16"),
+        ("resnet18", {"image_size": (32, 32)}, "mixed_bfloat16"),
+        ("vgg11", {"image_size": (32, 32)}, "mixed_bfloat16"),
+    ],
+)
+def test_a_cpu_computes_in_16_bits_where_the_network_gains_from_it(name, options, policy):
+    chosen, reason = precision.for_cpu("avx512_bf16", cost_of(name, **options))
+    assert chosen == policy
+    assert ("too few for bfloat16 to pay" in reason) == (policy == "float32")
+
+
 @pytest.mark.parametrize("name", ["float32", "mixed_float16", "mixed_bfloat16"])
-def test_a_named_precision_is_taken_as_it_is(name):
-    assert precision.choose(name) == (name, "set by the job")
+def test_a_named_precision_is_taken_as_it_is_and_nothing_is_counted(name):
+    def count() -> flops.Cost:
+        raise LookupError("not to be asked")
+
+    assert precision.choose(name, count) == (name, "set by the job")
 
 
 @pytest.mark.parametrize(
