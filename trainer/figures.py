@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from trainer.calibration import Calibration
 from trainer.history import History
+from trainer.rate_sweep import RateSweep
 
 CHART_SIZE = (4.5, 2.9)  # inches
 DPI = 110
@@ -57,6 +58,22 @@ def rate_curve(history: History) -> Figure:
     if min(rates) > 0 and max(rates) > 20 * min(rates):
         axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    return figure
+
+
+def sweep_curve(sweep: RateSweep) -> Figure:
+    """Draw the losses of a sweep over the rate, and mark the rate that it suggests."""
+    figure, axes = _chart("training loss", "learning rate")
+    axes.plot(sweep.rates, sweep.losses, ".", color=QUIET, alpha=0.35, label="each step")
+    axes.plot(sweep.rates, sweep.smoothed, color=COLORS[0], label="smoothed")
+    if (suggestion := sweep.suggestion) is not None:
+        axes.axvline(
+            suggestion, color=COLORS[1], linestyle=":", label=f"suggestion {suggestion:.1e}"
+        )
+    axes.set_xscale("log")
+    low, high = min(sweep.smoothed), max(sweep.smoothed[: len(sweep.smoothed) // 2 + 1])
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))  # not up to the blow-up
+    _legend(axes, columns=3)
     return figure
 
 

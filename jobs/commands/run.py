@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from jobs import exits, options
+from jobs.commands.find_lr import find_lr as sweep_rate
 from jobs.exits import CommandError
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ Force = Annotated[bool, typer.Option("--force", help="Train although nothing has
 Hyperparameters = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="best_hyperparameters.txt of convoy tune or TFX's Tuner."),
+]
+FindLr = Annotated[
+    bool, typer.Option("--find-lr", help="Only sweep the learning rate and draw the losses.")
 ]
 OptionalConfig = Annotated[Path | None, typer.Argument(metavar="CONFIG", help="Job file (TOML).")]
 
@@ -55,10 +59,18 @@ def train(
     config: OptionalConfig = None,
     set_: options.Overrides = None,
     resume: Resume = None,
+    find_lr: FindLr = False,
     runs: options.Runs = Path("runs"),
     json: options.Json = False,
 ) -> None:
-    """Train and evaluate a model; publish nothing."""
+    """Train and evaluate a model; publish nothing.
+
+    With --find-lr: take at most 200 steps at growing learning rates, write the curve of their
+    losses to NAME-find-lr.png, suggest a rate, and leave everything else as it is.
+    """
+    if find_lr:
+        sweep_rate(config, set_, resume, json)
+        return
     _print(_execute(_open(config, set_, resume), runs, train_only=True), json)
 
 
