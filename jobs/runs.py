@@ -46,6 +46,15 @@ def thin(current: RunDir, keep: int) -> None:
         log.info("thinned %s: its records and report stay", path)
 
 
+def record_copies(run: RunDir) -> None:
+    """Add the copies of data that this process uses to those that the run has used before.
+
+    Before: a run that was refused or not blessed is taken up again, and may find other data.
+    """
+    used = {*_copies(run.path), *copies.held()}
+    run.write_json(COPIES, sorted(map(str, used)))
+
+
 def prune(current: RunDir, job: Job, named: Collection[str]) -> None:
     """Remove the copies of data that neither the newest runs of a name nor the `named` ones use.
 

@@ -15,8 +15,7 @@ from jobs.crew import Crew, lost_workers
 from jobs.exits import ConfigError
 from jobs.preparation import evaluate, load_data, load_model, train_network
 from jobs.rundir import RunDir
-from jobs.runs import COPIES
-from pipeline import copies
+from jobs.runs import record_copies
 from pipeline.dataset import Splits
 from pipeline.inspection import explain, inspect
 from trainer import network
@@ -59,7 +58,7 @@ class Stages:
         """
         with stage(self.run, self.hooks, "data"):
             data = load_data(self.job)
-            self.run.write_json(COPIES, list(map(str, copies.held())))
+            record_copies(self.run)
             if self.run.digest is None:
                 self.run.record_digest(data.info.digest)
         if self.run.digest != data.info.digest:

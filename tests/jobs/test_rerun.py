@@ -158,6 +158,17 @@ def test_copies_of_data_that_only_old_runs_used_are_removed(tmp_path, job):
     assert copies_of(runs) == [False, False, False, True, True]
 
 
+def test_a_run_that_finds_other_data_still_answers_for_those_it_began_with(tmp_path, job):
+    run, _ = begin(tmp_path, job)
+    run.record_digest("of yesterday's data")
+    run.write_json(COPIES, ["/data/yesterday"])
+    with pytest.raises(DataChanged):
+        Stages(job, run, Hooks(), Crew()).prepare_data()
+    recorded = run.read_json(COPIES)
+    assert "/data/yesterday" in recorded
+    assert any(place.startswith(str(Path(job.data.data_dir).resolve())) for place in recorded)
+
+
 def test_a_run_that_is_resumed_keeps_its_data(tmp_path, job):
     job = job.model_copy(
         update={
