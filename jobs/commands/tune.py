@@ -131,7 +131,7 @@ def _search(job: "Job", directory: "RunDir | None", runs: Path, post: Post | Non
 def _show(path: Path | None, json: bool) -> None:
     if path is None:
         raise CommandError("convoy tune show: expected the directory of a search")
-    console.start_logging()
+    console.load_tensorflow()
     from jobs.board import trial_table
     from jobs.rundir import RunDir
     from jobs.tune import read_trials
