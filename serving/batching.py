@@ -1,51 +1,28 @@
 """Requests that wait for a busy model are computed together, as the next batch.
 
-Nobody waits for a batch to fill up: a request that finds the model idle leads a batch at once, in
-its own thread. What arrives meanwhile is queued, and a leader that finishes makes the first of the
-queue the next one. So an idle server adds nothing, and a busy one batches as its load asks.
+Nobody waits for a batch to fill up: a request that finds the model idle is computed at once, in its
+own thread. What arrives meanwhile is queued, and all that fits of the queue is the next batch. So
+an idle server adds nothing, and a busy one batches as its load asks.
+
+Under load, most of a small model's time goes into waking threads, each of which then waits for the
+interpreter: a submitted request has no thread that waits for it, and the one that computes a batch
+hands out the answers and goes on with the next.
 """
 
 import threading
-import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from serving.errors import RequestError
-from serving.servable import Servable
+from serving.servable import Answer, Outputs, Servable
 from serving.settings import Batching
 from serving.signature import Signature
+from serving.task import Key, Task, Waiter, late
 from serving.tensors import Array
-
-Key = tuple[Any, ...]
-Outputs = dict[str, Array]
-
-
-@dataclass(eq=False)
-class _Task:
-    """A request. Its thread sleeps on `wake` until it `leads` a batch, or has outputs or error."""
-
-    key: Key
-    inputs: Mapping[str, Array]
-    rows: int
-    deadline: float | None
-    wake: threading.Lock = field(default_factory=threading.Lock)  # a third of an Event's cost
-    leads: bool = False
-    outputs: Outputs | None = None
-    error: RequestError | None = None
-
-    def answered(self) -> bool:
-        return self.outputs is not None or self.error is not None
-
-    def expired(self) -> bool:
-        return self.deadline is not None and time.monotonic() > self.deadline
-
-    def remaining(self) -> float:
-        """Seconds to wait; -1, as locks have it, for ever."""
-        return -1 if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
 
 class Batcher:
@@ -66,27 +43,35 @@ class Batcher:
         self._batching = batching
         self._observe = observe
         self._lock = threading.Lock()
-        self._queues: OrderedDict[Key, deque[_Task]] = OrderedDict()
+        self._queues: OrderedDict[Key, deque[Task]] = OrderedDict()
         self._queued = 0
-        self._running = 0
+        self._running = 0  # threads that compute; while there are fewer than allowed, none queues
+        self._threads = ThreadPoolExecutor(batching.threads, "convoy-batch")
 
     def predict(
         self, name: str, inputs: Mapping[str, Array], deadline: float | None = None
     ) -> Outputs:
-        rows = _rows(inputs) if self.signatures[name].batched else 0
-        if not 0 < rows <= self._batching.max_batch_size:
+        waiter = Waiter()
+        task = self._task(name, inputs, deadline, waiter.answer)
+        if task is None:
             return self._servable.predict(name, inputs, deadline)
-        task = _Task(_key(name, inputs), inputs, rows, deadline)
-        self._enqueue(task)
-        while not task.answered():
-            if task.leads:
-                task.leads = False
-                self._lead(name, task.key)
-            else:
-                self._wait(task)
-        if task.error is not None:
-            raise task.error
-        return task.outputs or {}
+        if self._starts(task):
+            self._run([task])
+            self._hand_over()
+        elif not waiter.wait(deadline):
+            self._remove(task)
+            raise late()
+        return waiter.outputs()
+
+    def submit(
+        self, name: str, inputs: Mapping[str, Array], deadline: float | None, answer: Answer
+    ) -> None:
+        task = self._task(name, inputs, deadline, answer)
+        if task is None:
+            self._servable.submit(name, inputs, deadline, answer)
+        elif self._starts(task):
+            self._run([task])
+            self._drain()
 
     @property
     def queued(self) -> int:
@@ -94,50 +79,68 @@ class Batcher:
         return self._queued
 
     def close(self) -> None:
+        self._threads.shutdown(wait=False)
         self._servable.close()
 
-    def _enqueue(self, task: _Task) -> None:
+    def _task(
+        self, name: str, inputs: Mapping[str, Array], deadline: float | None, answer: Answer
+    ) -> Task | None:
+        """The request as a part of batches; None when it cannot be one."""
+        rows = _rows(inputs) if self.signatures[name].batched else 0
+        if not 0 < rows <= self._batching.max_batch_size:
+            return None
+        return Task(_key(name, inputs), inputs, rows, deadline, answer)
+
+    def _starts(self, task: Task) -> bool:
+        """Whether the caller computes the task now; else it is queued. Raises RequestError."""
         with self._lock:
-            if self._queued >= self._batching.max_queue:
-                raise RequestError(
-                    "UNAVAILABLE",
-                    "The batch scheduling queue to which this task was submitted is full: "
-                    f"{self._batching.max_queue} requests are waiting",
-                )
-            task.wake.acquire()
-            self._queues.setdefault(task.key, deque()).append(task)
-            self._queued += 1
             if self._running < self._batching.threads:
                 self._running += 1
-                task.leads = True
+                return True
+            expired = self._expired() if self._queued >= self._batching.max_queue else []
+            full = self._queued >= self._batching.max_queue
+            if not full:
+                self._queues.setdefault(task.key, deque()).append(task)
+                self._queued += 1
+        for other in expired:
+            other.end(late())
+        if full:
+            raise RequestError(
+                "UNAVAILABLE",
+                "The batch scheduling queue to which this task was submitted is full: "
+                f"{self._batching.max_queue} requests are waiting",
+            )
+        return False
 
-    def _wait(self, task: _Task) -> None:
-        """Sleep until there is news or the deadline has passed."""
-        if task.wake.acquire(timeout=task.remaining()):
-            return
+    def _expired(self) -> list[Task]:
+        """Take those out of the queues whose callers have given up. The caller holds the lock."""
+        found = [task for queue in self._queues.values() for task in queue if task.expired()]
+        for task in found:
+            self._take_out(task)
+        return found
+
+    def _drain(self) -> None:
+        """Compute batches until the queues are empty."""
+        while batch := self._next():
+            self._run(batch)
+
+    def _hand_over(self) -> None:
+        """Let another thread compute what is queued: this one's caller has its answer."""
         with self._lock:
-            if task.leads:
-                task.wake.acquire(blocking=False)  # the news came with the deadline
-            elif not task.answered():
-                task.error = _late()
-                self._remove(task)
+            if not self._queues:
+                self._running -= 1
+                return
+        self._threads.submit(self._drain)
 
-    def _lead(self, name: str, key: Key) -> None:
-        """Compute the next batch of a key, make the next leader, then wake those with answers."""
-        batch = self._take(key)
-        try:
-            self._run(name, batch)
-        finally:
-            self._pass_on()
-            for task in batch:
-                task.wake.release()
-
-    def _take(self, key: Key) -> list[_Task]:
-        """What fits into one batch, oldest first."""
-        batch = []
+    def _next(self) -> list[Task]:
+        """What fits into one batch, oldest first; none ends the thread's turn."""
+        batch: list[Task] = []
         room = self._batching.max_batch_size
         with self._lock:
-            queue = self._queues.pop(key, deque())
+            if not self._queues:
+                self._running -= 1
+                return batch
+            key, queue = self._queues.popitem(last=False)
             while queue and queue[0].rows <= room:
                 task = queue.popleft()
                 room -= task.rows
@@ -147,57 +150,56 @@ class Batcher:
                 self._queues[key] = queue  # at the end: keys take turns
         return batch
 
-    def _pass_on(self) -> None:
-        """Make the head of the next queue a leader, or rest."""
+    def _remove(self, task: Task) -> None:
+        """Take a task out of its queue, unless it is being computed."""
         with self._lock:
-            for queue in self._queues.values():
-                if not queue[0].leads:
-                    queue[0].leads = True
-                    queue[0].wake.release()
-                    return
-            self._running -= 1
+            if task in self._queues.get(task.key, ()):
+                self._take_out(task)
 
-    def _remove(self, task: _Task) -> None:
-        """Take a task out of its queue, unless it is being computed. The caller holds the lock."""
-        queue = self._queues.get(task.key, deque())
-        if task in queue:
-            queue.remove(task)
-            self._queued -= 1
-            if not queue:
-                del self._queues[task.key]
+    def _take_out(self, task: Task) -> None:
+        queue = self._queues[task.key]
+        queue.remove(task)
+        self._queued -= 1
+        if not queue:
+            del self._queues[task.key]
 
-    def _run(self, name: str, batch: Sequence[_Task]) -> None:
+    def _run(self, batch: Sequence[Task]) -> None:
         """Answer every task of a batch. A row that fails must not fail its neighbours."""
         waiting = []
         for task in batch:
             if task.expired():
-                task.error = _late()
+                task.end(late())
             else:
                 waiting.append(task)
         try:
-            self._run_together(name, waiting)
+            answers = self._together(waiting)
         except RequestError as error:
             if len(waiting) == 1:
-                waiting[0].error = error
+                waiting[0].end(error)
                 return
             for task in waiting:
-                self._run(name, [task])
+                self._run([task])
         except Exception as error:
             for task in waiting:
-                task.error = RequestError("INTERNAL", f"{type(error).__name__}: {error}")
+                task.end(RequestError("INTERNAL", f"{type(error).__name__}: {error}"))
+        else:
+            for task, outputs in zip(waiting, answers, strict=True):
+                task.end(outputs)
 
-    def _run_together(self, name: str, tasks: Sequence[_Task]) -> None:
+    def _together(self, tasks: Sequence[Task]) -> list[Outputs]:
+        """The outputs of each task, computed at once."""
         if not tasks:
-            return
+            return []
         total = sum(task.rows for task in tasks)
         inputs = _joined(tasks, self._batching.padded(total) - total)
-        outputs = self._servable.predict(name, inputs)
+        outputs = self._servable.predict(tasks[0].key[0], inputs)
         self._observe(total)
-        start = 0
+        answers, start = [], 0
         for task in tasks:
             rows = slice(start, start + task.rows)
-            task.outputs = {alias: array[rows] for alias, array in outputs.items()}
+            answers.append({alias: array[rows] for alias, array in outputs.items()})
             start += task.rows
+        return answers
 
 
 def _rows(inputs: Mapping[str, Array]) -> int:
@@ -212,7 +214,7 @@ def _key(name: str, inputs: Mapping[str, Array]) -> Key:
     return (name, *sorted(shapes, key=lambda shape: shape[0]))
 
 
-def _joined(tasks: Sequence[_Task], padding: int) -> Mapping[str, Array]:
+def _joined(tasks: Sequence[Task], padding: int) -> Mapping[str, Array]:
     """All rows one below the other, and `padding` copies of the first to make up the size."""
     if len(tasks) == 1 and not padding:
         return tasks[0].inputs
@@ -221,7 +223,3 @@ def _joined(tasks: Sequence[_Task], padding: int) -> Mapping[str, Array]:
         rows = [task.inputs[alias] for task in tasks]
         joined[alias] = np.concatenate([*rows, *[first[:1]] * padding])
     return joined
-
-
-def _late() -> RequestError:
-    return RequestError("DEADLINE_EXCEEDED", "the deadline passed while waiting for a batch")

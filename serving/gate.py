@@ -2,7 +2,6 @@
 
 import threading
 import time
-from types import TracebackType
 
 from serving.errors import RequestError
 
@@ -12,7 +11,7 @@ class Gate:
 
     When gRPC shuts down it cancels the calls that it has received, but not yet handed over. A
     server that closes its gate first, and shuts down when nobody knocks any more, gives every
-    caller an answer or a clear UNAVAILABLE. Use it in a `with` block around each request.
+    caller an answer or a clear UNAVAILABLE.
     """
 
     def __init__(self) -> None:
@@ -21,19 +20,16 @@ class Gate:
         self._closed = False
         self._last_knock = 0.0
 
-    def __enter__(self) -> None:
+    def enter(self) -> None:
+        """Let a request in, until it leaves. Raises RequestError when the gate is closed."""
         with self._changed:
             if self._closed:
                 self._last_knock = time.monotonic()
                 raise RequestError("UNAVAILABLE", "the server is shutting down")
             self._inside += 1
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def leave(self) -> None:
+        """A request that was let in has its answer."""
         with self._changed:
             self._inside -= 1
             if self._closed:

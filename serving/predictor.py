@@ -1,9 +1,8 @@
 """From a request's model, signature and arrays to the answer, whatever the protocol."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from tensorflow.core.example.example_pb2 import Example
@@ -13,9 +12,11 @@ from serving.errors import RequestError
 from serving.gate import Gate
 from serving.observation import Observation, Observer
 from serving.registry import Registry
+from serving.servable import Outputs, Servable
 from serving.settings import Limits
 from serving.signature import Signature
 from serving.tensors import Array
+from serving.version import Version
 
 DEFAULT_SIGNATURE = "serving_default"
 EXAMPLES = "examples"  # the input of a signature that takes serialized tf.Examples
@@ -41,15 +42,6 @@ class Result(NamedTuple):
     version: int
 
 
-@dataclass
-class _Trace:
-    """What became known of a request on its way."""
-
-    version: int | None = None
-    signature: str = ""
-    outputs: Mapping[str, Array] | None = None
-
-
 class Predictor:
     """Runs requests on the registry's models within limits, and tells the observers."""
 
@@ -58,23 +50,52 @@ class Predictor:
     ) -> None:
         self.registry = registry
         self.gate = Gate()
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
         self._observers = tuple(observers)
 
     def predict(self, query: Query, inputs: Mapping[str, Array]) -> Result:
         """Check and compute. Raises RequestError."""
-        started = time.perf_counter()
-        trace = _Trace()
-        status = "INTERNAL"
+        passage = _Passage(self, query, inputs)
+        status, outputs = "INTERNAL", None
         try:
-            result = self._predict(query, inputs, trace)
+            outputs = passage.enter().predict(query.signature, inputs, query.deadline)
             status = "OK"
-            return result
+            return passage.result(outputs)
         except RequestError as error:
             status = error.code
             raise
         finally:
-            self._tell(query, inputs, trace, status, time.perf_counter() - started)
+            passage.leave(status, outputs)
+
+    def submit(
+        self,
+        query: Query,
+        inputs: Mapping[str, Array],
+        answer: Callable[[Result | RequestError], None],
+    ) -> None:
+        """Check now; compute and tell `answer`, which must not raise, now or later.
+
+        Raises RequestError when `answer` will never be told.
+        """
+        passage = _Passage(self, query, inputs)
+
+        def done(outcome: Outputs | RequestError) -> None:
+            status, outputs = "OK", None
+            try:  # to answer first: a closed gate waits for it
+                if isinstance(outcome, RequestError):
+                    status = outcome.code
+                    answer(outcome)
+                else:
+                    outputs = outcome
+                    answer(passage.result(outcome))
+            finally:
+                passage.leave(status, outputs)
+
+        try:
+            passage.enter().submit(query.signature, inputs, query.deadline, done)
+        except BaseException as error:
+            passage.leave(error.code if isinstance(error, RequestError) else "INTERNAL")
+            raise
 
     def signature(self, query: Query) -> Signature:
         """The signature that a query means. Raises RequestError."""
@@ -82,7 +103,7 @@ class Predictor:
             with self.registry.use(query.model, query.version, query.label) as (_, servable):
                 return _signature(query, servable.signatures)
         except RequestError as error:
-            self._tell(query, {}, _Trace(), error.code, 0.0)  # no predict will follow
+            self._refused(query, error.code)  # no predict will follow
             raise
 
     @contextmanager
@@ -91,62 +112,80 @@ class Predictor:
         try:
             yield
         except RequestError as error:
-            trace = _Trace()
+            version = None
             with suppress(RequestError):  # the model may be missing too
-                trace.version = self.registry.find(query.model, query.version, query.label).number
-            self._tell(query, {}, trace, error.code, 0.0)
+                version = self.registry.find(query.model, query.version, query.label).number
+            self._refused(query, error.code, version)
             raise
 
-    def _predict(self, query: Query, inputs: Mapping[str, Array], trace: _Trace) -> Result:
-        with (
-            self.gate,
-            self.registry.use(query.model, query.version, query.label) as (version, servable),
-        ):
-            trace.version = version.number
-            signature = _signature(query, servable.signatures)
-            trace.signature = query.signature
-            signature.check(inputs)
-            signature.check_outputs(query.outputs)
-            self._check_size(inputs)
-            trace.outputs = servable.predict(query.signature, inputs, query.deadline)
-        wanted = query.outputs or trace.outputs
-        return Result({name: trace.outputs[name] for name in wanted}, version.number)
-
-    def _check_size(self, inputs: Mapping[str, Array]) -> None:
-        for name, array in inputs.items():
-            if array.ndim and len(array) > self._limits.rows:
-                raise RequestError(
-                    "INVALID_ARGUMENT",
-                    f"input {name} has {len(array)} rows, more than the limit of "
-                    f"{self._limits.rows}. Send several smaller requests.",
-                )
-            if array.dtype == object:
-                pixels.check(array.ravel(), self._limits.pixels)
-                if name == EXAMPLES:
-                    for record in array.ravel():
-                        pixels.check(_byte_features(record), self._limits.pixels)
-
-    def _tell(
-        self,
-        query: Query,
-        inputs: Mapping[str, Array],
-        trace: _Trace,
-        status: str,
-        seconds: float,
-    ) -> None:
-        seen = Observation(
-            query.api,
-            query.entrypoint,
-            query.model,
-            trace.version,
-            trace.signature,
-            status,
-            seconds,
-            inputs,
-            trace.outputs or {},
-        )
+    def observe(self, seen: Observation) -> None:
+        """Let the observers know of a request that is over."""
         for observe in self._observers:
             observe(seen)
+
+    def _refused(self, query: Query, status: str, version: int | None = None) -> None:
+        about = (query.api, query.entrypoint, query.model, version)
+        self.observe(Observation(*about, "", status, 0.0, {}, {}))
+
+
+class _Passage:
+    """One request, from its entry, which keeps a version in memory, until it leaves."""
+
+    def __init__(self, predictor: Predictor, query: Query, inputs: Mapping[str, Array]) -> None:
+        self._predictor = predictor
+        self._query = query
+        self._inputs = inputs
+        self._started = time.perf_counter()
+        self._inside = False
+        self._version: Version | None = None
+        self._signature = ""
+
+    def enter(self) -> Servable:
+        """Check the request and give what computes it. Raises RequestError."""
+        query, inputs, predictor = self._query, self._inputs, self._predictor
+        predictor.gate.enter()
+        self._inside = True
+        self._version, servable = predictor.registry.acquire(
+            query.model, query.version, query.label
+        )
+        signature = _signature(query, servable.signatures)
+        self._signature = query.signature
+        signature.check(inputs)
+        signature.check_outputs(query.outputs)
+        _check_size(inputs, predictor.limits)
+        return servable
+
+    def result(self, outputs: Mapping[str, Array]) -> Result:
+        """What was asked for of the outputs."""
+        wanted = self._query.outputs or outputs
+        number = self._version.number if self._version else 0
+        return Result({name: outputs[name] for name in wanted}, number)
+
+    def leave(self, status: str, outputs: Mapping[str, Array] | None = None) -> None:
+        """Free what the request held, and tell the observers how it ended."""
+        query, seconds = self._query, time.perf_counter() - self._started
+        if self._version:
+            self._version.release()
+        if self._inside:
+            self._predictor.gate.leave()
+        number = self._version.number if self._version else None
+        about = (query.api, query.entrypoint, query.model, number, self._signature)
+        self._predictor.observe(Observation(*about, status, seconds, self._inputs, outputs or {}))
+
+
+def _check_size(inputs: Mapping[str, Array], limits: Limits) -> None:
+    for name, array in inputs.items():
+        if array.ndim and len(array) > limits.rows:
+            raise RequestError(
+                "INVALID_ARGUMENT",
+                f"input {name} has {len(array)} rows, more than the limit of {limits.rows}. "
+                "Send several smaller requests.",
+            )
+        if array.dtype == object:
+            pixels.check(array.ravel(), limits.pixels)
+            if name == EXAMPLES:
+                for record in array.ravel():
+                    pixels.check(_byte_features(record), limits.pixels)
 
 
 def _signature(query: Query, signatures: Mapping[str, Signature]) -> Signature:

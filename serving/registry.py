@@ -39,16 +39,22 @@ class Registry:
     def use(
         self, name: str, number: int | None = None, label: str | None = None
     ) -> Iterator[tuple[Version, Servable]]:
-        """Find a version and keep it in memory for the length of a request. Raises RequestError."""
-        while True:
-            version = self.find(name, number, label)
-            servable = version.acquire()
-            if servable is not None:
-                break  # else it was replaced just now, and there is another to find
+        """Find a version and keep it in memory for the length of a block. Raises RequestError."""
+        version, servable = self.acquire(name, number, label)
         try:
             yield version, servable
         finally:
             version.release()
+
+    def acquire(
+        self, name: str, number: int | None = None, label: str | None = None
+    ) -> tuple[Version, Servable]:
+        """Find a version and keep it in memory until it is released. Raises RequestError."""
+        while True:
+            version = self.find(name, number, label)
+            servable = version.acquire()
+            if servable is not None:
+                return version, servable  # else it was replaced just now: there is another to find
 
     def versions(self, name: str, number: int | None = None) -> list[Version]:
         """The versions of a model, highest first, or one of them. Raises RequestError."""

@@ -17,6 +17,10 @@ TAGS = ["serve"]
 INIT_OP = "__saved_model_init_op"  # listed among the signatures by TF 2 exports, yet none
 
 
+Outputs = dict[str, Array]
+Answer = Callable[[Outputs | RequestError], None]  # called once, in any thread
+
+
 class Servable(Protocol):
     """What answers requests: a model, a batcher around one, or a test's stand-in.
 
@@ -28,11 +32,16 @@ class Servable(Protocol):
 
     def predict(
         self, name: str, inputs: Mapping[str, Array], deadline: float | None = None
-    ) -> dict[str, Array]:
+    ) -> Outputs:
         """Compute all outputs of signature `name` on checked inputs.
 
         `deadline`: time.monotonic() after which nobody waits for the result. Raises RequestError.
         """
+
+    def submit(
+        self, name: str, inputs: Mapping[str, Array], deadline: float | None, answer: Answer
+    ) -> None:
+        """Like predict, but tell `answer`, now or later. Raises RequestError when it never will."""
 
     def close(self) -> None:
         """Free the memory. No call is under way or comes after it."""
@@ -71,7 +80,7 @@ class SavedModel:
 
     def predict(
         self, name: str, inputs: Mapping[str, Array], deadline: float | None = None
-    ) -> dict[str, Array]:
+    ) -> Outputs:
         found = self.signatures[name]
         feeds = [inputs[alias] for alias in found.inputs]
         try:
@@ -81,6 +90,11 @@ class SavedModel:
         except (TypeError, ValueError) as error:  # NumPy to tensor: text that is no UTF-8, say
             raise RequestError("INVALID_ARGUMENT", str(error)) from None
         return dict(zip(found.outputs, map(np.asarray, results), strict=True))
+
+    def submit(
+        self, name: str, inputs: Mapping[str, Array], deadline: float | None, answer: Answer
+    ) -> None:
+        answer(self.predict(name, inputs, deadline))
 
     def close(self) -> None:
         self._calls = {}

@@ -15,11 +15,14 @@ from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
     model_service_pb2,
     model_service_pb2_grpc,
+    predict_pb2,
     prediction_service_pb2,
     prediction_service_pb2_grpc,
 )
 
+from serving.deferred import deferred
 from serving.errors import ConfigError
+from serving.exchange import PREDICT
 from serving.loader import Loader
 from serving.observation import ServerMetrics
 from serving.poller import Poller
@@ -36,6 +39,7 @@ log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 0.2  # so long without a knock means that callers have noticed
 GOODBYE_SECONDS = 1.0  # for the last answers to leave
+OTHER_THREADS = 64  # for all methods but Predict; most of them wait for their batch
 
 SERVICES = tuple(
     service.full_name
@@ -142,7 +146,7 @@ class ModelServer:
         listen = self._settings.listen
         limit = self._settings.limits.message_bytes
         server = grpc.server(
-            ThreadPoolExecutor(listen.threads, "convoy-grpc"),
+            ThreadPoolExecutor(OTHER_THREADS, "convoy-grpc"),
             options=[
                 ("grpc.max_send_message_length", limit),
                 ("grpc.max_receive_message_length", limit),
@@ -150,9 +154,12 @@ class ModelServer:
                 *listen.arguments,
             ],
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(self._predictor), server
-        )
+        service = PredictionService(self._predictor)
+        threads = ThreadPoolExecutor(listen.threads, "convoy-predict")
+        messages = (predict_pb2.PredictRequest, predict_pb2.PredictResponse)
+        predict = deferred(PREDICT, service.start_predict, *messages, threads)
+        server.add_generic_rpc_handlers((predict,))  # first, and so before the service's own
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelService(self.registry, self._watch.replace), server
         )

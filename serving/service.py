@@ -17,7 +17,7 @@ from tensorflow_serving.apis import (
 
 from serving import description, inference
 from serving.errors import ConfigError, RequestError
-from serving.predictor import Predictor
+from serving.predictor import Predictor, Query, Result
 from serving.registry import Registry
 from serving.spec import read_query, write_spec
 from serving.tensors import Array, fill_typed, to_array
@@ -25,16 +25,14 @@ from serving.tensors import Array, fill_typed, to_array
 log = logging.getLogger(__name__)
 
 Response = TypeVar("Response")
+Ending = Callable[[Any], None]  # takes a response, or the RequestError that there is instead of one
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
+    """Classify, Regress, MultiInference and GetModelMetadata; Predict is in `serving.deferred`."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-
-    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return answer(lambda: self._predict(request, context), context)
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return answer(lambda: self._classify(request, context), context)
@@ -48,16 +46,23 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return answer(lambda: description.metadata(self._predictor.registry, request), context)
 
-    def _predict(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def start_predict(self, request: Any, context: grpc.ServicerContext, end: Ending) -> None:
+        """Begin a Predict; `end` is told how it ends. Raises what `context.abort` does."""
+        answer(lambda: self._start(request, context, end), context)
+
+    def _start(self, request: Any, context: grpc.ServicerContext, end: Ending) -> None:
         query = read_query(request.model_spec, context, "predict", request.output_filter)
         with self._predictor.reading(query):
             inputs = read_inputs(request.inputs)
-        result = self._predictor.predict(query, inputs)
-        response = predict_pb2.PredictResponse()
-        write_spec(response.model_spec, query, result.version)
-        for name, array in result.outputs.items():
-            fill_typed(response.outputs[name], array)
-        return response
+
+        def computed(outcome: Result | RequestError) -> None:
+            try:
+                end(outcome if isinstance(outcome, RequestError) else _response(query, outcome))
+            except Exception as error:
+                log.exception("request failed")
+                end(RequestError("INTERNAL", f"{type(error).__name__}: {error}"))
+
+        self._predictor.submit(query, inputs, computed)
 
     def _classify(self, request: Any, context: grpc.ServicerContext) -> Any:
         query = read_query(request.model_spec, context, "classify")
@@ -111,6 +116,14 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         if lagging:
             raise RequestError("FAILED_PRECONDITION", lagging)
         return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
+
+
+def _response(query: Query, result: Result) -> Any:
+    response = predict_pb2.PredictResponse()
+    write_spec(response.model_spec, query, result.version)
+    for name, array in result.outputs.items():
+        fill_typed(response.outputs[name], array)
+    return response
 
 
 def answer(compute: Callable[[], Response], context: grpc.ServicerContext) -> Response:

@@ -83,7 +83,7 @@ class Listen:
     socket: str = ""  # a Unix socket for gRPC, beside the port
     tls: ServerTLS | None = None
     arguments: Sequence[tuple[str, Any]] = ()  # gRPC channel arguments
-    threads: int = 64  # gRPC requests under way at a time; most of them wait for their batch
+    threads: int = 4  # that read Predict requests; one of them computes, and none waits
     rest_seconds: float = 30.0  # how long a REST request may take
 
 

@@ -12,6 +12,7 @@ import pytest
 from serving.errors import RequestError
 from serving.model_settings import ModelSettings, Policy
 from serving.registry import Registry
+from serving.servable import Answer
 from serving.signature import Signature
 from serving.tensors import Array
 from serving.version import Retries, State
@@ -30,6 +31,11 @@ class Memory:
         self, name: str, inputs: Mapping[str, Array], deadline: float | None = None
     ) -> dict[str, Array]:
         return {}
+
+    def submit(
+        self, name: str, inputs: Mapping[str, Array], deadline: float | None, answer: Answer
+    ) -> None:
+        answer(self.predict(name, inputs, deadline))
 
     def close(self) -> None:
         self.closed = True
