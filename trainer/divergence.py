@@ -22,7 +22,7 @@ from trainer.optimizers import multiply_rate
 from trainer.schedule_config import DivergenceConfig
 
 FIRST_EPOCH = 10  # times a blind guess: batch norm's statistics may be far off until then
-LOOK_EVERY = 50  # steps; reading the averages takes about 1 ms, and waits for a GPU's last step
+LOOK_EVERY = 50  # steps; a look costs 0.05% of mnist_cnn's time, and waits for a GPU's last step
 log = logging.getLogger(__name__)
 
 

@@ -63,8 +63,8 @@ def for_cpu(flags: str, cost: Cost) -> tuple[str, str]:
     if done < LEAST_PER_VALUE:
         return (
             "float32",
-            f"{done:.0f} multiply-adds for each value between layers are too few for bfloat16 to "
-            f"pay, which takes {LEAST_PER_VALUE}",
+            f"this network does {done:.0f} multiply-adds for each value between its layers, and "
+            f"bfloat16 pays from {LEAST_PER_VALUE} on",
         )
     return "mixed_bfloat16", f"this CPU computes bfloat16 natively ({flags})"
 

@@ -4,14 +4,12 @@ from typing import Any
 
 import keras_tuner
 from keras_tuner.src import protos  # KerasTuner has no public name for its protocol
-from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
 from tuning.space import Values
 from tuning.trial import TUNER_KEYS, Assignment, split_values
 
 Status = keras_tuner.engine.trial.TrialStatus
 HALVINGS = f"{TUNER_KEYS}halvings"  # of the batch; beside the keys that Hyperband adds
-Metrics = MetricsTracker
 types, service = protos.get_proto(), protos.get_service()
 rpc = protos.get_service_grpc()
 

@@ -109,9 +109,10 @@ class RemoteStudy:
             return [trial for trial in self._held if trial in self._lost]
 
     def leave(self) -> None:
-        """Give all trials back to the chief, if it answers at once."""
-        for holding in list(self._held.values()):
-            self._connection.tell("Leave", {"worker": holding.worker}, LEAVING_SECONDS)
+        """Give all trials back to the chief, if it answers at once, which else waits for this."""
+        held = [holding.worker for holding in self._held.values()]
+        for worker in [] if self._done else [*held, *self._free]:
+            self._connection.tell("Leave", {"worker": worker}, LEAVING_SECONDS)
 
     @contextmanager
     def beating(self, lease_seconds: float) -> Iterator[None]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
+from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
 from tuning.chief import Chief
-from tuning.messages import Metrics, Status, assignment_values, rpc, service, trial_message
+from tuning.messages import Status, assignment_values, rpc, service, trial_message
 from tuning.trial import Assignment, Outcome, Trial
 
 MEMBERS = "convoy.Members"  # the second service: Join, Renew, Leave
@@ -44,7 +45,7 @@ class OracleService(rpc.OracleServicer):
     def __init__(self, chief: Chief, run: str) -> None:
         """`run` names the search: who has joined another one is refused."""
         self._chief, self._study, self._run = chief, chief.study, run
-        self._metrics: dict[str, Metrics] = {}  # of trials whose workers are KerasTuner's own
+        self._metrics: dict[str, MetricsTracker] = {}  # by trial, of KerasTuner's workers
 
     def GetSpace(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Give the space; it is declared up front and never changes."""
@@ -80,7 +81,7 @@ class OracleService(rpc.OracleServicer):
                 f"the objective {objective} is missing among the reported metrics: {found}",
             )
         direction = "min" if self._study.config.lowest_is_best else "max"
-        metrics = self._metrics.setdefault(request.trial_id, Metrics())
+        metrics = self._metrics.setdefault(request.trial_id, MetricsTracker())
         for name, value in request.metrics.items():
             if not metrics.exists(name):
                 metrics.register(name, direction=direction if name == objective else None)
@@ -122,7 +123,7 @@ class OracleService(rpc.OracleServicer):
     def _outcome(self, trial: str, status: int) -> Outcome:
         """Tell from KerasTuner's status and metrics how an attempt ended."""
         found, objective = Status.from_proto(status), self._study.config.objective
-        metrics = self._metrics.get(trial, Metrics())
+        metrics = self._metrics.get(trial, MetricsTracker())
         if found == Status.FAILED:
             return Outcome("raised", reason="its worker reported it as failed")
         if found != Status.COMPLETED or not metrics.exists(objective):

@@ -32,7 +32,7 @@ class Network:
         from trainer.recipe import Recipe
 
         keras.utils.set_random_seed(hp.Int("seed", 0, 1000))
-        policy, _ = Recipe(self.job.model, self.job.train).choose_precision(self.data)
+        policy, _ = Recipe(self.job.model, self.job.train).choose_precision(self.data.info)
         model = network.start(self.job.model, self.data.info, policy)
         compile_model(model, self.job.train, steps_per_epoch=self.data.steps_per_epoch)
         return model

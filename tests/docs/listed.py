@@ -3,7 +3,6 @@
 import re
 
 REASONS = {
-    r"^git clone": "the network",
     r"^apt install": "the network, and root's rights",
     r"^make ": "a make target: test_guide.py asks make for it",
     r"^docker-compose|^docker ": "a container engine; make compose-test runs the services",

@@ -57,7 +57,7 @@ class Walk:
             timeout=PATIENCE,
             check=False,
         )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return Done(done.returncode, self._as_named(done.stdout), done.stderr)
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +85,12 @@ class Walk:
                 line = line.replace(asking, f"{asking} --address localhost:{self._ports['8500']}")
         return line
 
+    def _as_named(self, output: str) -> str:
+        """The same output with the ports that the guide names."""
+        for port, free in self._ports.items():
+            output = output.replace(f":{free}", f":{port}")
+        return output
+
     def _start(self, line: str) -> Done:
         server = subprocess.Popen(
             ["bash", "-c", f"exec {line}"],
@@ -99,9 +105,7 @@ class Walk:
             raise RuntimeError("a server without stdout")
         with _deadline(server):
             said = server.stdout.readline()
-        for port, free in self._ports.items():
-            said = said.replace(f":{free}", f":{port}")
-        return Done(0 if LISTENING in said else 1, said, "")
+        return Done(0 if LISTENING in said else 1, self._as_named(said), "")
 
 
 @contextmanager

@@ -56,8 +56,10 @@ def events(place: Path, kind: str) -> list[dict[str, Any]]:
     return [e for e in read(place / "convoy" / "journal.jsonl") if e["event"] == kind]
 
 
-def test_the_trainer_trains_with_what_the_tuner_found(examples, tmp_path):
-    found = execute(tuner_arguments(examples, tmp_path, TUNE))
+@pytest.mark.parametrize("algorithm", ["random", "bayesian"])
+def test_the_trainer_trains_with_what_the_tuner_found(examples, tmp_path, algorithm):
+    tune = {**TUNE, "algorithm": algorithm, "bayesian": {"num_initial_points": 1}}
+    found = execute(tuner_arguments(examples, tmp_path, tune))
     assert keras_tuner.HyperParameters.from_config(found).values == found["values"]
     settings = read_settings(arguments(examples, hyperparameters=found))
     assert settings.train.optimizer == found["values"]["train.optimizer"]
@@ -67,7 +69,7 @@ def test_the_trainer_trains_with_what_the_tuner_found(examples, tmp_path):
     best = max(ended, key=lambda event: event["score"])
     assert best["values"] == found["values"]
     # A Tuner that is started again has nothing left to do.
-    assert execute(tuner_arguments(examples, tmp_path, TUNE)) == found
+    assert execute(tuner_arguments(examples, tmp_path, tune)) == found
     assert events(tmp_path, "end") == ended
 
 
