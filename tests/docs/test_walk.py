@@ -19,7 +19,7 @@ def marked(page):
     return pytest.param(page, id=guide.name(page), marks=[mark, pytest.mark.timeout(1800)])
 
 
-@pytest.mark.parametrize("page", map(marked, guide.PAGES))
+@pytest.mark.parametrize("page", [marked(page) for page in guide.PAGES])
 def test_the_commands_of_a_page_end_well(page, tmp_path):
     name = guide.name(page)
     with Walk(tmp_path) as reader:
