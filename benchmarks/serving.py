@@ -4,32 +4,29 @@
 
 Three parties on this machine, the model being mnist_cnn (225,546 parameters, 28 x 28 x 1):
   raw   the model's callable in a loop, without any network
-  echo  a bare gRPC server, as many threads, that parses the request and answers the same bytes
+  echo  a bare gRPC server that parses the request and answers the same bytes
   ours  the embedded server, its defaults
 Echo and ours each run in a process of their own, take turns, and the medians over the rounds count.
 
-Missed so far, on two cores with others at work: 60 % of echo's requests with 32 callers (0.42 and
-0.43 in two runs), and 80 % of the raw model's images (0.75 and 0.71), which was not looked into. Of
-the first one was found:
+On two quiet cores with AVX512: 0.27 ms above echo's and the raw call's median for a lone caller
+(limit 0.3); 0.55 of echo's requests with 32 callers (0.6, MISSED), 0.69 of the raw model's images
+(0.8, MISSED). An hour before, with a thread of gRPC waiting for each request, it was 0.50 ms, 0.36
+and 0.57. What was found on the way:
 
-- CPU of a request: echo 0.21-0.29 ms, our Python 0.09 (model stubbed), the model's row 0.47 in a
-  batch of 1, 0.18 of 8, 0.17 of 16, 0.12 of 64; with one thread a call 0.18 of 1 and 0.12 of 16.
-  With 32 callers, in batches of 6 to 9, it adds up to 0.71-0.96, more than its parts alone.
-- The GIL is not full: with one thread a call it was held in about 39 % of py-spy's samples.
+- Most of a small model's time goes into waking threads. Of the old server's CPU a third was the
+  kernel's, for futexes and task switches; it took 0.56-0.73 ms of a request where an answer by
+  whoever computed it takes 0.40-0.50, and echo 0.15-0.22. On an idle machine a call of the model is
+  up to twice as slow after a pause of 2 ms as in a loop.
+- grpc.aio is no way out: its bare echo server reaches 1,619 requests a second where the one with
+  threads reaches 4,120, both on a busy machine.
 
-Tried, as "share of echo's requests with 32 callers / requests a second of a lone caller". Runs
-differ more than what was tried: what is kept had 0.33 to 0.47.
-  run 1  kept 0.40/806; leader yields to arriving requests 0.45/750; one thread a call 0.39/891,
-         and two batches at a time 0.32/884, and oneDNN 0.42/750, and a leader that yields 0.45/781,
-         and a busy leader that waits 2 ms for 16 rows 0.47/869
-  run 2  kept 0.47/801; one thread 0.45/797, and 12 gRPC threads 0.45/871; a prototype on grpc.aio
-         0.32/806, and one thread 0.38/841, and oneDNN 0.33/754 or two batches at a time 0.36/791
-  run 3  kept 0.42/837; one thread 0.42/882, and a leader that waits 1 ms for 8 rows 0.42/889 or
-         4 ms for 24 (12 came) 0.43/900, and the GIL switched every 0.5 ms 0.39/844 or every 20 ms
-         0.41/881, and every 0.5 ms among 12 gRPC threads 0.42/915
-  run 4  kept 0.33/851 and 0.33/868; leader yields 2, 6, 20 times 0.33/801, 0.32/803, 0.33/812
-Larger batches save CPU and still answer no more. One thread a call serves a lone caller up to 10 %
-faster, but the first model's setting holds for all of a process, so a large one would idle cores.
+Shares of echo's requests with 32 callers, and raw images a second of 4 callers with 32 each, in two
+rounds that differ by more than what was tried: 4 threads that read requests 0.49 and 0.48 (466 and
+571 a second), 2 threads 0.48 and 0.59 (448, 544), 8 threads 0.41 and 0.61 (374, 527), 1 thread 0.22
+and 0.27 (431, 372); 4 threads and two batches side by side 0.40 and 0.60 (553, 604). Tried with the
+old server, without gain: a leader that yields to arriving requests, that waits 1 to 4 ms for more
+rows, other switch intervals of the interpreter, one thread a call. One thread a call serves a lone
+caller up to 30 % faster (p50 0.96 against 1.35 ms), but leaves cores idle under a large model.
 """
 
 import argparse
