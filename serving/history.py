@@ -65,6 +65,15 @@ def published(events: Sequence[Event]) -> set[int]:
     return {event["version"] for event in events if event["event"] == "publish"}
 
 
+def untold(events: Sequence[Event], present: Collection[int], gone: Collection[int]) -> list[int]:
+    """Versions that are `gone`, or missing from those present, and not on record as deleted.
+
+    A process killed while it deletes leaves one such version.
+    """
+    told = {event["version"] for event in events if event["event"] == "delete"}
+    return sorted((published(events) - set(present) - told) | set(gone))
+
+
 def _move(stack: list[int], version: int) -> list[int]:
     return stack[: stack.index(version) + 1] if version in stack else [*stack, version]
 

@@ -31,12 +31,11 @@ Place = str | PathLike[str]
 class Store:
     """A directory of models in TensorFlow Serving's layout.
 
-    Served are the labelled versions and the one that a rollback returns to: it stays loaded, so a
-    rollback, or a label that moves, never waits for a model to load. A request that names neither
-    version nor label goes to the highest version served: with a canary out, ask for "stable".
+    Served are the labelled versions and the one that a rollback returns to, so none waits for a
+    load. Without version or label a request goes to the highest version served, perhaps a canary.
 
-    `keep`: versions of each model that retention leaves, beside those that are served. `signer`
-    signs what is published; without one, a signature that comes with it stays.
+    `keep`: versions that retention leaves of a model, beside those that are served. `signer` signs
+    what is published; without one, a signature that comes with it stays.
     """
 
     def __init__(self, root: Place, keep: int = 5, signer: Signer | None = None) -> None:
@@ -234,6 +233,7 @@ class Store:
         retired = [version for version in self.versions(name) if version not in needed]
         for version in retired:
             staging.remove(self._model(name) / str(version))
+        for version in history.untold(self.history(name), self.versions(name), retired):
             history.append(self._history(name), "delete", version=version)
         return retired
 

@@ -22,7 +22,7 @@ from serving.client import Client
 
 RUN_FILES = {
     "config.toml", "state.json", "data.json", "checkpoints", "logs", "history.csv", "input.json",
-    "precision.json", "model.keras",
+    "precision.json", "model.keras", "copies.json",
     "evaluation.json", "blessing.json", "BLESSED", "golden.npz", "export", "card.json",
     "published.json", "report.html", "outcome.json",
 }  # fmt: skip

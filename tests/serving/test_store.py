@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -130,6 +131,15 @@ def test_retention_spares_what_is_served(store: Store, shell: Shell):
     assert store.versions("digits") == [first, second, fourth, fifth]
     deleted = [event for event in store.history("digits") if event["event"] == "delete"]
     assert [event["version"] for event in deleted] == [third]
+
+
+def test_a_deletion_that_was_killed_before_it_was_told_is_told_by_the_next(store, shell):
+    store = Store(store.root, keep=1)
+    versions = [store.publish("digits", shell(), label=None) for _ in range(2)]
+    shutil.rmtree(store.path("digits", versions[1]))  # as a process killed half-way leaves it
+    versions += [store.publish("digits", shell(), label=None) for _ in range(2)]
+    deleted = [event for event in store.history("digits") if event["event"] == "delete"]
+    assert [event["version"] for event in deleted] == versions[:3]
 
 
 def test_publishing_one_model_leaves_the_others_alone(store: Store, shell: Shell):
