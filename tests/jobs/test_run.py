@@ -83,6 +83,7 @@ def test_train_publishes_nothing(workplace):
     assert not (workplace.path / "models").exists()
 
 
+@pytest.mark.slow
 def test_a_terminated_run_says_how_to_go_on_and_does(workplace):
     command = [sys.executable, "-m", "jobs", "run", "job.toml", "--set", "train.epochs=60"]
     patient = ["--set", "train.early_stopping_patience=60"]

@@ -44,6 +44,7 @@ def searches(place: Path) -> list[Path]:
     return sorted((place / "runs" / "tiny-tune").iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_searches_and_then_trains_the_best(nest, place):
     outcome = result(nest(place, "run", "job.toml", "--json"))
     assert outcome["status"] == "published"
