@@ -34,7 +34,7 @@ check: venv-dev  ## lint, format, types and import rules
 	$(BIN)/pytest -q tests/test_layering.py
 
 test: venv-dev  ## the test suite, under 10 minutes
-	$(BIN)/pytest -m 'not slow and not full and not gpu and not network and not docker'
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not full and not gpu and not network and not docker'
 
 test-slow: venv-dev  ## crash, load and multi-process tests
 	$(BIN)/pytest -m 'slow and not full and not gpu and not network and not docker'

@@ -71,7 +71,7 @@ class Walk:
         for server in self._servers:
             server.send_signal(signal.SIGTERM)
         for server in self._servers:
-            server.wait(60)
+            server.communicate(timeout=60)  # which closes its pipe too
 
     def _on_free_ports(self, line: str) -> str:
         """The same line, where others may have the ports that the guide names."""
