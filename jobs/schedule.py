@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from queue import SimpleQueue
 from threading import Lock, Thread
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, EVENT_JOB_SUBMITTED
@@ -17,11 +16,10 @@ from jobs.attempts import Attempts, Command
 from jobs.child import Ended
 from jobs.exits import FAILED, INTERRUPTED
 from jobs.notice import Notifier, notice
+from jobs.signals import Signals
 from jobs.timetable import Timetable
 
 log = logging.getLogger(__name__)
-
-Signals = SimpleQueue[int | None]
 
 
 @dataclass(frozen=True)
@@ -72,17 +70,17 @@ class Schedule:
         events = EVENT_JOB_SUBMITTED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_MISSED
         self._scheduler.add_listener(self._note, events)
         self._scheduler.start()
-        signals.get()
+        signals.take()
         self._attempts.stop()
         log.info("stopping: no further run is started")
         Thread(target=self._finish, args=(signals,), daemon=True).start()
-        while signals.get() is not None:
+        while signals.take() is not None:
             self._attempts.stop()
         self._notifier.close()
 
     def _finish(self, signals: Signals) -> None:
         self._scheduler.shutdown(wait=True)
-        signals.put(None)
+        signals.wake()
 
     def _add(self, job: Planned, now: datetime) -> None:
         entry = self._timetable.entry(job.name)

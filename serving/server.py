@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 0.2  # so long without a knock means that callers have noticed
 GOODBYE_SECONDS = 1.0  # for the last answers to leave
+LOOK_SECONDS = 0.5  # between two looks for a signal
 OTHER_THREADS = 64  # for all methods but Predict; most of them wait for their batch
 
 SERVICES = tuple(
@@ -202,7 +203,8 @@ def serve(settings: ServerSettings, ready: Callable[[ModelServer], None]) -> Non
             gc.collect()
             gc.freeze()
             ready(server)
-            ending.wait()
+            while not ending.wait(LOOK_SECONDS):
+                pass  # a signal that another thread takes does not wake this one
             log.info("draining")
     finally:
         for number, handler in previous.items():

@@ -1,11 +1,9 @@
 """`convoy schedule`: runs that start by themselves."""
 
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -109,6 +107,7 @@ def start(
     from jobs.attempts import Attempts, Patience
     from jobs.notice import Listeners, Notifier
     from jobs.schedule import Schedule
+    from jobs.signals import Signals
     from jobs.timetable import Timetable
 
     try:
@@ -121,8 +120,10 @@ def start(
     attempts = Attempts(Patience(retries, retry_delay), _echo)
     with Timetable(state) as timetable:
         schedule = Schedule(planned, timetable, attempts, Notifier(listeners), grace)
+        signals = Signals()
+        signals.listen()
         try:
-            schedule.run(_signals())
+            schedule.run(signals)
         except ValueError as problem:
             raise CommandError(str(problem)) from None
 
@@ -186,18 +187,6 @@ def _check_names(names: Sequence[str]) -> None:
         raise CommandError(
             f"two job files have the name {', '.join(sorted(double))}: a name is one model's"
         )
-
-
-def _signals() -> "SimpleQueue[int | None]":
-    """Give a queue that SIGTERM and SIGINT go into."""
-    queue: SimpleQueue[int | None] = SimpleQueue()  # the one queue that a handler may put into
-
-    def put(number: int, frame: Any) -> None:
-        queue.put(number)
-
-    signal.signal(signal.SIGTERM, put)
-    signal.signal(signal.SIGINT, put)
-    return queue
 
 
 def _echo(line: str) -> None:

@@ -1,8 +1,6 @@
 """The main job from the command line, with real processes, files and signals."""
 
 import json
-import signal
-import subprocess
 import sys
 import tomllib
 
@@ -19,6 +17,7 @@ from jobs.exits import ConfigError
 from jobs.preparation import load_data
 from pipeline import preprocess
 from serving.client import Client
+from tests.jobs.waiting import terminate_when
 
 RUN_FILES = {
     "config.toml", "state.json", "data.json", "checkpoints", "logs", "history.csv", "input.json",
@@ -87,15 +86,10 @@ def test_train_publishes_nothing(workplace):
 def test_a_terminated_run_says_how_to_go_on_and_does(workplace):
     command = [sys.executable, "-m", "jobs", "run", "job.toml", "--set", "train.epochs=60"]
     patient = ["--set", "train.early_stopping_patience=60"]
-    with subprocess.Popen(
-        [*command, *patient], cwd=workplace.path, stderr=subprocess.PIPE, text=True
-    ) as process:
-        seen = []
-        for line in process.stderr:
-            seen.append(line)
-            if line.startswith("epoch 2/60"):
-                process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 75
+    code, seen = terminate_when(
+        lambda line: line.startswith("epoch 2/60"), [*command, *patient], workplace.path
+    )
+    assert code == 75
     assert "interrupted. Continue with: convoy run --resume runs/tiny/" in seen[-1]
     run = seen[-1].rpartition("--resume ")[2].strip()
     config = workplace.path / run / "config.toml"

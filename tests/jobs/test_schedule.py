@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -10,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -23,7 +21,9 @@ from jobs.cron import WallClock, every
 from jobs.exits import CommandError
 from jobs.notice import Listeners, Notifier
 from jobs.schedule import Planned, Schedule
+from jobs.signals import Signals
 from jobs.timetable import Timetable, read
+from tests.jobs.waiting import terminate_when
 
 DEADLINE = 60.0
 
@@ -118,9 +118,9 @@ class Place:
         *planned: Planned,
         listeners: Listeners | None = None,
         grace: float = 3600.0,
-    ) -> Iterator["SimpleQueue[int | None]"]:
+    ) -> Iterator[Signals]:
         """A schedule in a thread; it is stopped when the block ends."""
-        signals: SimpleQueue[int | None] = SimpleQueue()
+        signals = Signals()
         attempts = Attempts(Patience(2, 0.0), self.heard.append)
         notifier = Notifier(listeners or Listeners(), Patience(2, 0.01))
         with Timetable(self.state) as timetable:
@@ -130,7 +130,7 @@ class Place:
             try:
                 yield signals
             finally:
-                signals.put(signal.SIGTERM)
+                signals.send(signal.SIGTERM)
                 thread.join(DEADLINE)
                 assert not thread.is_alive()
 
@@ -216,7 +216,7 @@ def test_a_second_signal_is_passed_on_too(place: Place):
     job = Planned("job", lambda resume: [sys.executable, "-c", DEAF], once)
     with place.running(job) as signals:
         until(lambda: place.entry().get("resume"))
-        signals.put(signal.SIGTERM)
+        signals.send(signal.SIGTERM)
         until(lambda: "heard" in place.heard)
     assert place.entry()["last"]["code"] == -signal.SIGTERM
     assert place.entry()["last"]["failed"] is False
@@ -263,7 +263,7 @@ def test_a_job_that_is_never_due_is_refused(place: Place, tmp_path: Path):
     with Timetable(place.state) as timetable:
         schedule = Schedule([never], timetable, attempts, Notifier(Listeners()))
         with pytest.raises(ValueError, match=r"0 0 31 2 \* .* is never due"):
-            schedule.run(SimpleQueue())
+            schedule.run(Signals())
 
 
 def test_one_scheduler_holds_the_state(place: Place):
@@ -312,7 +312,9 @@ def test_a_real_run_is_stopped_by_sigterm_and_resumed_by_the_next_schedule(workp
     place = workplace.path
     hook = f"sh -c 'cat >> {place}/told; echo >> {place}/told'"
     job = ["job.toml", "--set", "train.epochs=30", "--on-outcome", hook]
-    code, lines = _stop_when(place, [*job, "--every", "1"], lambda line: "epoch 2/30" in line)
+    code, lines = terminate_when(
+        lambda line: "epoch 2/30" in line, [*COMMAND, *job, "--every", "1"], place
+    )
     assert code == 0, lines
     status = workplace.result("schedule", "status")
     assert status["alive"] is False
@@ -321,7 +323,9 @@ def test_a_real_run_is_stopped_by_sigterm_and_resumed_by_the_next_schedule(workp
 
     half_a_day_on = (datetime.now(UTC).hour + 12) % 24
     cron = ["--cron", f"0 {half_a_day_on} * * *", "--timezone", "UTC"]
-    code, lines = _stop_when(place, [*job, *cron], lambda line: "tiny: published" in line)
+    code, lines = terminate_when(
+        lambda line: "tiny: published" in line, [*COMMAND, *job, *cron], place
+    )
     assert code == 0, lines
     (interrupted, published) = map(json.loads, (place / "told").read_text().splitlines())
     assert (interrupted["outcome"], interrupted["code"], interrupted["run"]) == (
@@ -336,18 +340,3 @@ def test_a_real_run_is_stopped_by_sigterm_and_resumed_by_the_next_schedule(workp
     assert model["versions"] == [published["version"]]
     assert workplace.result("schedule", "status")["jobs"]["tiny"]["resume"] is None
     assert "published" in workplace("schedule", "status").stdout
-
-
-def _stop_when(
-    place: Path, arguments: list[str], condition: Callable[[str], bool]
-) -> tuple[int, list[str]]:
-    """Start a schedule, SIGTERM it when a line on its stderr says so, and wait for its end."""
-    lines: list[str] = []
-    with subprocess.Popen(
-        [*COMMAND, *arguments], cwd=place, stderr=subprocess.PIPE, text=True
-    ) as process:
-        for line in process.stderr or ():
-            lines.append(line)
-            if condition(line):
-                process.send_signal(signal.SIGTERM)
-        return process.wait(DEADLINE), lines
