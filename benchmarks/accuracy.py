@@ -10,7 +10,6 @@ interrupted benchmark continues where it stood when `--place` names its director
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -21,6 +20,9 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run from a checkout, installed or not
+
+from measuring import claims  # beside this file
+from measuring.claims import at_least, at_most
 
 from jobs.config import Job, load
 from jobs.preparation import evaluate, load_data, train_network
@@ -85,14 +87,9 @@ def report(found: dict[str, list[float]]) -> None:
     for name, accuracies in found.items():
         print(f"{name:8} mean {means[name]:.4f}, {min(accuracies):.4f} to {max(accuracies):.4f}")
     gap = abs(means["auto"] - means["float32"])
-    claims = [claim("auto against float32: gap", gap, LARGEST_GAP, gap <= LARGEST_GAP)]
-    claims += [claim(f"{n}: accuracy", mean, LEAST, mean >= LEAST) for n, mean in means.items()]
-    machine = {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count()}
-    print(json.dumps({"claims": claims, "machine": machine}))
-
-
-def claim(name: str, value: float, limit: float, ok: bool) -> dict[str, Any]:
-    return {"name": name, "value": round(value, 4), "limit": limit, "ok": ok}
+    told = [at_most("auto against float32: gap", gap, LARGEST_GAP)]
+    told += [at_least(f"{name}: accuracy", mean, LEAST) for name, mean in means.items()]
+    claims.report(told)
 
 
 if __name__ == "__main__":

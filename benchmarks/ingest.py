@@ -22,15 +22,12 @@ processor time of an image, beside the rate, tells what a quiet machine would sh
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import sys
@@ -41,6 +38,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
+from measuring import claims  # beside this file
+from measuring.claims import at_least
+from measuring.turns import Rounds, Turn, ratio, take_turns, timed
 from PIL import Image
 
 from pipeline import DataConfig, Splits, load, preprocess
@@ -58,23 +58,15 @@ FRACTIONS = {"validation_fraction": 0.01, "test_fraction": 0.01}
 EPOCHS = 3
 
 
-class Turn(NamedTuple):
-    """What one rival did in one round."""
-
-    rate: float  # images per second
-    milliseconds: float  # of processor time, all threads together, for an image
-
-
 Rival = Callable[[], Turn]
-Rounds = list[dict[str, Turn]]
 
 
 def main() -> None:
     options = arguments()
     with tempfile.TemporaryDirectory() as place:
         photographs = photograph_rivals(Path(place), options.images)
-        found = take_turns(photographs, options.rounds)
-        digits = take_turns(digit_rivals(Path(place)), options.rounds)
+        found = take_turns(warm(photographs), options.rounds)
+        digits = take_turns(warm(digit_rivals(Path(place))), options.rounds)
     report(found, digits)
 
 
@@ -85,13 +77,11 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def take_turns(rivals: dict[str, Rival], rounds: int) -> Rounds:
-    """Run every rival once to warm up, then all of them in each round, in alternating order."""
+def warm(rivals: dict[str, Rival]) -> dict[str, Rival]:
+    """Run every rival once."""
     for rival in rivals.values():
         rival()
-    names = list(rivals)
-    orders = [names if number % 2 == 0 else names[::-1] for number in range(rounds)]
-    return [{name: rivals[name]() for name in order} for order in orders]
+    return rivals
 
 
 def photograph_rivals(place: Path, count: int) -> dict[str, Rival]:
@@ -183,12 +173,15 @@ def write_photographs(folder: Path, count: int) -> None:
 def measure(batches: Iterable[Any], count: int) -> Turn:
     """Take `count` batches; making the iterator, which fills nothing yet, is left out."""
     iterator = iter(batches)
-    started, busy, images = time.perf_counter(), time.process_time(), 0
-    for _ in range(count):
-        batch = next(iterator)
-        images += len(batch[0] if isinstance(batch, tuple) else batch)
-    seconds, busy = time.perf_counter() - started, time.process_time() - busy
-    return Turn(images / seconds, 1000 * busy / images)
+
+    def take() -> int:
+        images = 0
+        for _ in range(count):
+            batch = next(iterator)
+            images += len(batch[0] if isinstance(batch, tuple) else batch)
+        return images
+
+    return timed(take)
 
 
 def report(photographs: Rounds, digits: Rounds) -> None:
@@ -199,23 +192,14 @@ def report(photographs: Rounds, digits: Rounds) -> None:
             ratio(photographs, rival, other) for other in ("generator", "layers", "limit")
         )
         print(f"{rival}: {generator:.1f}x generator, {layers:.1f}x layers, {limit:.0%} of limit")
-    claims = [
-        claim(
-            "photographs: first / ImageDataGenerator", ratio(photographs, "first", "generator"), 5
-        ),
-        claim("photographs: first / Keras layers", ratio(photographs, "first", "layers"), 2.5),
-        claim("digits: ours / ImageDataGenerator", ratio(digits, "ours", "generator"), 10),
-    ]
-    machine = {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count()}
-    print(json.dumps({"claims": claims, "machine": machine}))
-
-
-def ratio(rounds: Rounds, one: str, other: str) -> float:
-    return statistics.median(turn[one].rate / turn[other].rate for turn in rounds)
-
-
-def claim(name: str, value: float, limit: float) -> dict[str, Any]:
-    return {"name": name, "value": round(value, 2), "limit": limit, "ok": value >= limit}
+    generator, layers = (ratio(photographs, "first", rival) for rival in ("generator", "layers"))
+    claims.report(
+        [
+            at_least("photographs: first / ImageDataGenerator", generator, 5),
+            at_least("photographs: first / Keras layers", layers, 2.5),
+            at_least("digits: ours / ImageDataGenerator", ratio(digits, "ours", "generator"), 10),
+        ]
+    )
 
 
 def print_table(title: str, rounds: Rounds) -> None:

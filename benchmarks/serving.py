@@ -30,9 +30,7 @@ caller up to 30 % faster (p50 0.96 against 1.35 ms), but leaves cores idle under
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -42,7 +40,9 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run from a checkout, installed or not
 
-from parties.network import MODEL, export, images, raw_model  # beside this file
+from measuring import claims  # beside this file
+from measuring.claims import Claim, at_least, at_most
+from parties.network import MODEL, export, images, raw_model
 from parties.servers import running
 
 from serving.exchange import PREDICT, Target
@@ -121,15 +121,10 @@ def report(raw: Raw, found: Found) -> None:
     for (party, rows, concurrency), runs in found.items():
         line = f"{median(runs, 50) * 1e3:9.2f}{median(runs, 99) * 1e3:9.2f}{rate(runs):9.0f}"
         print(f"{party:8}{rows:5}{concurrency:9}{line}{rate(runs) * rows:10.0f}")
-    claims = verdicts(raw, found)
-    for entry in claims:
-        verdict = "ok" if entry["ok"] else "MISSED"
-        print(f"{verdict:7}{entry['name']}: {entry['value']} (limit {entry['limit']})")
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    print(json.dumps({"claims": claims, "machine": machine}))
+    claims.report(verdicts(raw, found))
 
 
-def verdicts(raw: Raw, found: Found) -> list[dict[str, Any]]:
+def verdicts(raw: Raw, found: Found) -> list[Claim]:
     """The claims, each a median over the rounds of what was measured in the same round."""
     ours, echo = found["ours", 1, 1], found["echo", 1, 1]
     added = [
@@ -146,15 +141,14 @@ def verdicts(raw: Raw, found: Found) -> list[dict[str, Any]]:
         for mine, call in zip(found["ours", 32, 4], raw[32], strict=True)
     ]
     return [
-        claim("failed requests", failures(found), 0, at_most=True),
-        claim(
+        at_most("failed requests", failures(found), 0),
+        at_most(
             "median latency above echo's and the raw call's, 1 caller, ms",
             statistics.median(added),
             0.3,
-            at_most=True,
         ),
-        claim("requests/s as a share of echo's, 32 callers", statistics.median(requests), 0.6),
-        claim(
+        at_least("requests/s as a share of echo's, 32 callers", statistics.median(requests), 0.6),
+        at_least(
             "images/s as a share of the raw model's, 32 a request, 4 callers",
             statistics.median(rows),
             0.8,
@@ -172,11 +166,6 @@ def rate(runs: list[Measured]) -> float:
 
 def failures(found: Found) -> int:
     return sum(sum(run.failures.values()) for runs in found.values() for run in runs)
-
-
-def claim(name: str, value: float, limit: float, at_most: bool = False) -> dict[str, Any]:
-    ok = value <= limit if at_most else value >= limit
-    return {"name": name, "value": round(value, 3), "limit": limit, "ok": ok}
 
 
 if __name__ == "__main__":

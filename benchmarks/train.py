@@ -16,16 +16,14 @@ machine would show.
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -34,6 +32,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # run from a checkout, insta
 import keras
 import numpy as np
 import tensorflow as tf
+from measuring import claims  # beside this file
+from measuring.claims import at_least
+from measuring.turns import Rounds, Turn, ratio, take_turns, timed
 
 from pipeline import DataConfig, Splits, load
 from trainer import flops, network, zoo
@@ -52,17 +53,7 @@ SHAPES = {
 SIDE = 2048  # of the matrices whose product is the peak
 
 
-class Turn(NamedTuple):
-    """What one rival did in one round."""
-
-    rate: float  # images per second; of the peaks, multiply-adds per second
-    milliseconds: float  # of processor time, all threads together, for an image
-
-
 Rival = Callable[[int], int]  # does so many steps and tells how many images these are
-
-
-Rounds = list[dict[str, Turn]]
 
 
 def main() -> None:
@@ -71,7 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         for name in options.networks:
             rivals, chosen[name] = rivals_of(name, Path(place) / name)
-            found[name] = take_turns(rivals, options.rounds, options.seconds)
+            found[name] = take_turns(turns_of(rivals, options.seconds), options.rounds)
             print_table(name, found[name])
     report(found, chosen)
 
@@ -161,43 +152,26 @@ def product(kind: tf.DType) -> Rival:
     return run
 
 
-def take_turns(rivals: dict[str, Rival], rounds: int, seconds: float) -> Rounds:
-    """Warm each rival up and find its steps in a turn, then let them alternate."""
-    steps = {}
+def turns_of(rivals: dict[str, Rival], seconds: float) -> dict[str, Callable[[], Turn]]:
+    """Warm each rival up, and give it as many steps as take so long."""
+    turns = {}
     for name, rival in rivals.items():
         rival(2)
         started = time.perf_counter()
         rival(2)
-        steps[name] = max(2, round(2 * seconds / (time.perf_counter() - started)))
-    names = list(rivals)
-    orders = [names if number % 2 == 0 else names[::-1] for number in range(rounds)]
-    return [{name: measure(rivals[name], steps[name]) for name in order} for order in orders]
-
-
-def measure(rival: Rival, steps: int) -> Turn:
-    started, busy = time.perf_counter(), time.process_time()
-    images = rival(steps)
-    seconds, busy = time.perf_counter() - started, time.process_time() - busy
-    return Turn(images / seconds, 1000 * busy / images)
+        steps = max(2, round(2 * seconds / (time.perf_counter() - started)))
+        turns[name] = partial(timed, partial(rival, steps))
+    return turns
 
 
 def report(found: dict[str, Rounds], chosen: dict[str, str]) -> None:
-    claims = []
+    told = []
     for name, rounds in found.items():
         auto = chosen[name]
         if name == "mnist_cnn" and auto == "bfloat16":
-            claims.append(claim("mnist_cnn: auto / course", ratio(rounds, auto, "course"), 1.9))
-        claims.append(claim(f"{name}: auto / float32", ratio(rounds, auto, "float32"), 0.95))
-    machine = {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count()}
-    print(json.dumps({"claims": claims, "machine": machine}))
-
-
-def ratio(rounds: Rounds, one: str, other: str) -> float:
-    return statistics.median(turn[one].rate / turn[other].rate for turn in rounds)
-
-
-def claim(name: str, value: float, limit: float) -> dict[str, Any]:
-    return {"name": name, "value": round(value, 2), "limit": limit, "ok": value >= limit}
+            told.append(at_least("mnist_cnn: auto / course", ratio(rounds, auto, "course"), 1.9))
+        told.append(at_least(f"{name}: auto / float32", ratio(rounds, auto, "float32"), 0.95))
+    claims.report(told)
 
 
 def print_table(name: str, rounds: Rounds) -> None:

@@ -16,7 +16,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -25,7 +24,9 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from measuring import claims  # beside this file
+from measuring.claims import Claim, at_most
 
 ROOT = Path(__file__).parents[1]
 JOB = """
@@ -132,33 +133,24 @@ def report(found: dict[str, list[Search]], trials: int) -> None:
         training = statistics.median(t for search in searches for t in search.training)
         beyond = statistics.median(b for search in searches for b in search.beyond)
         print(f"{party:12}{wall:9.1f}{cpu:9.1f}{wall / trials:9.2f}{training:10.2f}{beyond:9.2f}")
-    claims = verdicts(found, trials)
-    for entry in claims:
-        verdict = "ok" if entry["ok"] else "MISSED"
-        print(f"{verdict:7}{entry['name']}: {entry['value']} (limit {entry['limit']})")
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    print(json.dumps({"claims": claims, "machine": machine}))
+    claims.report(verdicts(found, trials))
 
 
-def verdicts(found: dict[str, list[Search]], trials: int) -> list[dict[str, Any]]:
+def verdicts(found: dict[str, list[Search]], trials: int) -> list[Claim]:
     """The claims; a ratio is the median over the rounds of what was measured in one round."""
     lost = sum(trials - s.completed for searches in found.values() for s in searches)
     beyond = statistics.median(b for search in found["1 worker"] for b in search.beyond)
     return [
-        claim("trials that did not complete", lost, 0),
-        claim("wall time of 2 workers as a share of 1's", share(found, "1 worker"), 0.8),
-        claim("wall time of 2 workers as a share of plain's", share(found, "plain"), 1.0),
-        claim("overhead of a trial beyond its epochs, 1 worker, s", beyond, 3.0),
+        at_most("trials that did not complete", lost, 0),
+        at_most("wall time of 2 workers as a share of 1's", share(found, "1 worker"), 0.8),
+        at_most("wall time of 2 workers as a share of plain's", share(found, "plain"), 1.0),
+        at_most("overhead of a trial beyond its epochs, 1 worker, s", beyond, 3.0),
     ]
 
 
 def share(found: dict[str, list[Search]], of: str) -> float:
     pairs = zip(found["2 workers"], found[of], strict=True)
     return statistics.median(mine.wall / theirs.wall for mine, theirs in pairs)
-
-
-def claim(name: str, value: float, limit: float) -> dict[str, Any]:
-    return {"name": name, "value": round(value, 3), "limit": limit, "ok": value <= limit}
 
 
 if __name__ == "__main__":

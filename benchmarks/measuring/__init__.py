@@ -1,0 +1,1 @@
+"""What the benchmarks share: rivals that take turns, and claims with limits."""
