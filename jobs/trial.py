@@ -19,7 +19,7 @@ from tensorboard.plugins.hparams import api as hparams
 from jobs.config import Job, load
 from jobs.preparation import load_data, train_network
 from jobs.values import with_values
-from pipeline.whole import write_whole
+from pipeline.whole import copy_whole, write_whole
 from trainer.callbacks import Diverged, Hooks
 from tuning.score import score_of
 from tuning.space import Values
@@ -82,10 +82,7 @@ class Place:
             log.warning("no state in %s to go on from: all epochs are trained here", parents)
             training.mkdir()
             return
-        staged = self.path / "partial-training"
-        shutil.rmtree(staged, ignore_errors=True)
-        shutil.copytree(parents, staged)
-        staged.rename(training)
+        copy_whole(parents, training)
 
     @contextlib.contextmanager
     def alone(self, seconds: float = LONGEST_OVERLAP) -> Iterator[bool]:

@@ -1,13 +1,13 @@
 """A trial as TFX's Tuner component trains it, from the component's arguments."""
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from pipeline.whole import copy_whole
 from trainer import distribute, tfx
 from trainer.callbacks import Diverged, Hooks
 from trainer.recipe import Recipe
@@ -68,9 +68,6 @@ class Component:
         trials = self.directory / "trials"
         place = trials / assignment.trial
         if assignment.parent is not None and not place.exists():
-            staged = trials / f"partial-{assignment.trial}"
-            shutil.rmtree(staged, ignore_errors=True)
-            shutil.copytree(trials / assignment.parent, staged)
-            staged.rename(place)
+            copy_whole(trials / assignment.parent, place)
         place.mkdir(parents=True, exist_ok=True)
         return place
