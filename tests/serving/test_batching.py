@@ -103,7 +103,7 @@ def queued(batcher: Batcher, x: Any, seconds: float = 10.0) -> Caller:
 
 def test_an_idle_model_runs_a_request_at_once_and_alone():
     model = Doubler()
-    batcher = Batcher(model, Batching())
+    batcher = Batcher(model, Batching(threads=1))
     for value in (1.0, 2.0):
         assert batcher.predict("double", {"x": np.array([[value]], np.float32)})["y"] == 2 * value
     assert model.batches == [1, 1]
@@ -112,7 +112,7 @@ def test_an_idle_model_runs_a_request_at_once_and_alone():
 def test_what_arrives_during_a_batch_is_the_next_one():
     model = Doubler()
     sizes: list[int] = []
-    batcher = Batcher(model, Batching(), sizes.append)
+    batcher = Batcher(model, Batching(threads=1), sizes.append)
     first = busy(model, batcher)
     others = [queued(batcher, [[float(n)], [n + 0.5]]) for n in range(5)]
     model.gate.set()
@@ -126,7 +126,7 @@ def test_what_arrives_during_a_batch_is_the_next_one():
 
 def test_batches_end_at_their_limit():
     model = Doubler()
-    batcher = Batcher(model, Batching(max_batch_size=3))
+    batcher = Batcher(model, Batching(threads=1, max_batch_size=3))
     busy(model, batcher)
     others = [queued(batcher, [[1.0]]) for _ in range(7)]
     model.gate.set()
@@ -136,7 +136,7 @@ def test_batches_end_at_their_limit():
 
 def test_a_request_above_the_limit_runs_alone():
     model = Doubler()
-    batcher = Batcher(model, Batching(max_batch_size=2))
+    batcher = Batcher(model, Batching(threads=1, max_batch_size=2))
     x = np.ones((5, 1), np.float32)
     assert batcher.predict("double", {"x": x})["y"].shape == (5, 1)
     assert model.batches == [5]
@@ -144,7 +144,7 @@ def test_a_request_above_the_limit_runs_alone():
 
 def test_a_signature_without_a_batch_axis_is_not_joined():
     model = Doubler(batched=False)
-    batcher = Batcher(model, Batching())
+    batcher = Batcher(model, Batching(threads=1))
     model.gate.clear()
     callers = [Caller(batcher, [[1.0]]) for _ in range(3)]
     until(lambda: model.batches == [1, 1, 1])
@@ -154,7 +154,7 @@ def test_a_signature_without_a_batch_axis_is_not_joined():
 
 def test_shapes_are_not_mixed():
     model = Doubler()
-    batcher = Batcher(model, Batching())
+    batcher = Batcher(model, Batching(threads=1))
     busy(model, batcher)
     narrow = [queued(batcher, [[1.0]]), queued(batcher, [[2.0]])]
     wide = [queued(batcher, [[1.0, 2.0]]), queued(batcher, [[3.0, 4.0]])]
@@ -166,7 +166,7 @@ def test_shapes_are_not_mixed():
 
 def test_a_bad_row_fails_its_own_request_only():
     model = Doubler()
-    batcher = Batcher(model, Batching())
+    batcher = Batcher(model, Batching(threads=1))
     busy(model, batcher)
     callers = [queued(batcher, [[value]]) for value in (1.0, -1.0, 3.0)]
     model.gate.set()
@@ -179,7 +179,7 @@ def test_a_bad_row_fails_its_own_request_only():
 
 def test_a_full_queue_turns_requests_away():
     model = Doubler()
-    batcher = Batcher(model, Batching(max_queue=2))
+    batcher = Batcher(model, Batching(threads=1, max_queue=2))
     busy(model, batcher)
     waiting = [queued(batcher, [[1.0]]) for _ in range(2)]
     refused = Caller(batcher, [[1.0]])
@@ -193,7 +193,7 @@ def test_a_full_queue_turns_requests_away():
 
 def test_a_deadline_that_passes_in_the_queue_ends_the_request_unserved():
     model = Doubler()
-    batcher = Batcher(model, Batching())
+    batcher = Batcher(model, Batching(threads=1))
     busy(model, batcher)
     late = queued(batcher, [[1.0]], seconds=0.05)
     late.join(10)
@@ -209,7 +209,7 @@ def test_a_deadline_that_passes_in_the_queue_ends_the_request_unserved():
 def test_requests_that_gave_up_leave_their_places():
     """Else a queue full of them would stay full for ever."""
     model = Doubler()
-    batcher = Batcher(model, Batching(max_queue=3))
+    batcher = Batcher(model, Batching(threads=1, max_queue=3))
     first = busy(model, batcher)
     late = [queued(batcher, [[1.0]], seconds=0.2) for _ in range(3)]
     for caller in late:
@@ -222,7 +222,7 @@ def test_requests_that_gave_up_leave_their_places():
 
 def test_batches_are_padded_to_the_allowed_sizes():
     model = Doubler()
-    batcher = Batcher(model, Batching(max_batch_size=8, sizes=(4, 8)))
+    batcher = Batcher(model, Batching(threads=1, max_batch_size=8, sizes=(4, 8)))
     x = np.array([[1.0], [2.0], [3.0]], np.float32)
     assert batcher.predict("double", {"x": x})["y"].tolist() == [[2], [4], [6]]
     assert model.batches == [4]
@@ -240,7 +240,7 @@ def test_several_batches_run_side_by_side_when_allowed():
 
 def test_many_callers_all_get_their_own_answers():
     model = Doubler()
-    batcher = Batcher(model, Batching(max_batch_size=16))
+    batcher = Batcher(model, Batching(threads=1, max_batch_size=16))
     wrong: list[float] = []
 
     def call(start: int) -> None:
@@ -268,7 +268,7 @@ def submitted(batcher: Batcher, x: Any, seconds: float = 10.0) -> "queue.Queue[A
 
 def test_submitted_requests_are_batched_with_the_others_and_hold_no_thread():
     model = Doubler()
-    batcher = Batcher(model, Batching())
+    batcher = Batcher(model, Batching(threads=1))
     first = busy(model, batcher)
     answers = [submitted(batcher, [[float(n)]]) for n in range(20)]
     waiting = queued(batcher, [[100.0]])
@@ -283,7 +283,7 @@ def test_submitted_requests_are_batched_with_the_others_and_hold_no_thread():
 def test_a_submitted_request_computes_what_came_meanwhile():
     model = Doubler()
     model.gate.clear()
-    batcher = Batcher(model, Batching())
+    batcher = Batcher(model, Batching(threads=1))
     answers: list[queue.Queue[Any]] = []
     thread = threading.Thread(target=lambda: answers.append(submitted(batcher, [[1.0]])))
     thread.start()
@@ -297,7 +297,7 @@ def test_a_submitted_request_computes_what_came_meanwhile():
 
 def test_submitted_errors_are_answers_too():
     model = Doubler()
-    batcher = Batcher(model, Batching())
+    batcher = Batcher(model, Batching(threads=1))
     first = busy(model, batcher)
     good, bad = submitted(batcher, [[1.0]]), submitted(batcher, [[-1.0]])
     late = submitted(batcher, [[1.0]], seconds=-1)
@@ -310,7 +310,7 @@ def test_submitted_errors_are_answers_too():
 
 def test_submitted_requests_that_are_late_leave_their_places_in_a_full_queue():
     model = Doubler()
-    batcher = Batcher(model, Batching(max_queue=2))
+    batcher = Batcher(model, Batching(threads=1, max_queue=2))
     first = busy(model, batcher)
     late = [submitted(batcher, [[1.0]], seconds=-1) for _ in range(2)]
     patient = submitted(batcher, [[2.0]])
@@ -325,7 +325,7 @@ def test_submitted_requests_that_are_late_leave_their_places_in_a_full_queue():
 
 def test_a_caller_that_fails_to_take_its_answer_stops_nobody():
     model = Doubler()
-    batcher = Batcher(model, Batching())
+    batcher = Batcher(model, Batching(threads=1))
     first = busy(model, batcher)
 
     def fail(outcome: Any) -> None:
@@ -341,7 +341,7 @@ def test_a_caller_that_fails_to_take_its_answer_stops_nobody():
 
 def test_closing_closes_the_model():
     model = Doubler()
-    Batcher(model, Batching()).close()
+    Batcher(model, Batching(threads=1)).close()
     assert model.closed
 
 
