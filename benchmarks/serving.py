@@ -8,10 +8,12 @@ Three parties on this machine, the model being mnist_cnn (225,546 parameters, 28
   ours  the embedded server, its defaults
 Echo and ours each run in a process of their own, take turns, and the medians over the rounds count.
 
-On two quiet cores with AVX512: 0.27 ms above echo's and the raw call's median for a lone caller
-(limit 0.3); 0.55 of echo's requests with 32 callers (0.6, MISSED), 0.69 of the raw model's images
-(0.8, MISSED). An hour before, with a thread of gRPC waiting for each request, it was 0.50 ms, 0.36
-and 0.57. What was found on the way:
+On two quiet cores with AVX512_BF16, on two days and machines: 0.27 and 0.28 ms above echo's and the
+raw call's median for a lone caller (limit 0.3); 0.55 and 0.37 of echo's requests with 32 callers
+(0.6, MISSED); 0.69 and 0.76 of the raw model's images (0.8, MISSED), the latter with two batches
+side by side. Echo itself varies: on the second day it reached 4,400 and 6,100 requests a second in
+two runs, ours 2,100 and 2,200. With a thread of gRPC waiting for each request it was 0.50 ms, 0.36
+and 0.57 on the first day. What was found on the way:
 
 - Most of a small model's time goes into waking threads. Of the old server's CPU a third was the
   kernel's, for futexes and task switches; it took 0.56-0.73 ms of a request where an answer by
@@ -19,14 +21,15 @@ and 0.57. What was found on the way:
   up to twice as slow after a pause of 2 ms as in a loop.
 - grpc.aio is no way out: its bare echo server reaches 1,619 requests a second where the one with
   threads reaches 4,120, both on a busy machine.
+- With 32 callers a request takes 0.52 ms of the server's processor time: a third of it is Python's,
+  a fifth the kernel's (switching threads), a quarter the model's, a tenth gRPC's own.
 
-Shares of echo's requests with 32 callers, and raw images a second of 4 callers with 32 each, in two
-rounds that differ by more than what was tried: 4 threads that read requests 0.49 and 0.48 (466 and
-571 a second), 2 threads 0.48 and 0.59 (448, 544), 8 threads 0.41 and 0.61 (374, 527), 1 thread 0.22
-and 0.27 (431, 372); 4 threads and two batches side by side 0.40 and 0.60 (553, 604). Tried with the
-old server, without gain: a leader that yields to arriving requests, that waits 1 to 4 ms for more
-rows, other switch intervals of the interpreter, one thread a call. One thread a call serves a lone
-caller up to 30 % faster (p50 0.96 against 1.35 ms), but leaves cores idle under a large model.
+Two batches side by side against one, medians of four alternating rounds: 0.50 and 0.51 of echo's
+requests with 32 callers, 0.86 and 0.64 of the raw model's images. One thread a call, not all cores:
+0.08 ms for a lone caller instead of 0.33, but 0.46 of echo's requests, and a large model leaves
+cores idle. No gain from 1, 2 or 8 threads that read requests instead of 4; and, with the old
+server, from a leader that yields to arriving requests or waits 1 to 4 ms for more rows, and from
+other switch intervals of the interpreter.
 """
 
 import argparse
