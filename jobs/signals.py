@@ -42,7 +42,7 @@ class Signals:
     def listen(self) -> None:
         """Take the signals of this process from now on. Call it in the main thread."""
         for number in STOPPING:
-            signal.signal(number, lambda number, frame: self._queue.put(number))
+            signal.signal(number, lambda number, frame: self.send(number))
 
     def send(self, number: int) -> None:
         """Do as if the signal had come."""

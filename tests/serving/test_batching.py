@@ -103,7 +103,7 @@ def queued(batcher: Batcher, x: Any, seconds: float = 10.0) -> Caller:
 
 def test_an_idle_model_runs_a_request_at_once_and_alone():
     model = Doubler()
-    batcher = Batcher(model, Batching(threads=1))
+    batcher = Batcher(model, Batching())
     for value in (1.0, 2.0):
         assert batcher.predict("double", {"x": np.array([[value]], np.float32)})["y"] == 2 * value
     assert model.batches == [1, 1]
@@ -136,7 +136,7 @@ def test_batches_end_at_their_limit():
 
 def test_a_request_above_the_limit_runs_alone():
     model = Doubler()
-    batcher = Batcher(model, Batching(threads=1, max_batch_size=2))
+    batcher = Batcher(model, Batching(max_batch_size=2))
     x = np.ones((5, 1), np.float32)
     assert batcher.predict("double", {"x": x})["y"].shape == (5, 1)
     assert model.batches == [5]
@@ -144,7 +144,7 @@ def test_a_request_above_the_limit_runs_alone():
 
 def test_a_signature_without_a_batch_axis_is_not_joined():
     model = Doubler(batched=False)
-    batcher = Batcher(model, Batching(threads=1))
+    batcher = Batcher(model, Batching())
     model.gate.clear()
     callers = [Caller(batcher, [[1.0]]) for _ in range(3)]
     until(lambda: model.batches == [1, 1, 1])
@@ -222,7 +222,7 @@ def test_requests_that_gave_up_leave_their_places():
 
 def test_batches_are_padded_to_the_allowed_sizes():
     model = Doubler()
-    batcher = Batcher(model, Batching(threads=1, max_batch_size=8, sizes=(4, 8)))
+    batcher = Batcher(model, Batching(max_batch_size=8, sizes=(4, 8)))
     x = np.array([[1.0], [2.0], [3.0]], np.float32)
     assert batcher.predict("double", {"x": x})["y"].tolist() == [[2], [4], [6]]
     assert model.batches == [4]
@@ -238,9 +238,10 @@ def test_several_batches_run_side_by_side_when_allowed():
     assert (first.result().tolist(), second.result().tolist()) == ([[0]], [[2]])
 
 
-def test_many_callers_all_get_their_own_answers():
+@pytest.mark.parametrize("threads", [1, 2])
+def test_many_callers_all_get_their_own_answers(threads):
     model = Doubler()
-    batcher = Batcher(model, Batching(threads=1, max_batch_size=16))
+    batcher = Batcher(model, Batching(threads=threads, max_batch_size=16))
     wrong: list[float] = []
 
     def call(start: int) -> None:
@@ -341,7 +342,7 @@ def test_a_caller_that_fails_to_take_its_answer_stops_nobody():
 
 def test_closing_closes_the_model():
     model = Doubler()
-    Batcher(model, Batching(threads=1)).close()
+    Batcher(model, Batching()).close()
     assert model.closed
 
 
