@@ -13,7 +13,8 @@ from pipeline.augment import Augment
 from pipeline.config import DataConfig
 from pipeline.examples import Reader
 from pipeline.sources import open_source
-from pipeline.sources.source import Quarantine, quarantined
+from pipeline.sources.examination import Quarantine
+from pipeline.sources.source import quarantined
 from pipeline.sources.splits import Slice, cut_splits
 from pipeline.standardize import Preparation
 from pipeline.training import Samples, Training

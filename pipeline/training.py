@@ -55,10 +55,13 @@ class Training:
         """Give the first training images of epoch 0, before and after augmentation."""
         if self.augment is None:
             return Samples(np.empty((0,)), np.empty((0,)))
-        inputs, labels, seed = next(iter(tf.data.Dataset.range(1).flat_map(self._epoch)))
-        images, _ = self.augment(inputs[:count], labels[:count], seed)
-        augmented = tf.cast(tf.round(tf.cast(images, tf.float32)), tf.uint8)
-        return Samples(inputs[:count].numpy(), augmented.numpy())
+        batches = tf.data.Dataset.range(1).flat_map(self._epoch).take(-(-count // self.batch_size))
+        drawn = [
+            (inputs, self.augment(inputs, labels, seed)[0]) for inputs, labels, seed in batches
+        ]
+        originals, augmented = (tf.concat(images, 0)[:count] for images in zip(*drawn, strict=True))
+        augmented = tf.cast(tf.round(tf.cast(augmented, tf.float32)), tf.uint8)
+        return Samples(originals.numpy(), augmented.numpy())
 
     def _epoch(self, epoch: Any) -> tf.data.Dataset:
         """Give (inputs, labels, int64 seed [2]) of one epoch."""

@@ -45,9 +45,10 @@ def unpack(archive: Path, data_dir: Path) -> Path:
     """Unpack below `data_dir`, in a directory named by the archive's sha256, and return its root.
 
     An archive that was unpacked before is not unpacked again; an interrupted unpacking leaves
-    nothing that is taken for a whole one. A single directory around everything is stepped into.
-    Raises ValueError when a member would leave the directory, is a link, or the limits on number
-    and size are passed, before any byte is written; and for a damaged archive.
+    nothing that is taken for a whole one, and goes on with the files that it lacks. A single
+    directory around everything is stepped into. Raises ValueError when a member would leave the
+    directory, is a link, or the limits on number and size are passed, before any byte is written;
+    and for a damaged archive.
     """
     target = data_dir / "archives" / _sha256(archive)[:16]
     copies.hold(target)
@@ -61,14 +62,14 @@ def _unpack_once(archive: Path, target: Path) -> None:
     if target.is_dir():
         return  # another process did, while this one waited for the lock
     log.info("unpacking %s", archive)
-    staged = target.with_suffix(".partial")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir()
+    staged = target.with_suffix(".partial")  # an interrupted unpacking left it, and goes on there
+    staged.mkdir(exist_ok=True)
     try:
         _unpack_into(archive, staged)
-        staged.rename(target)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+    except ValueError:
+        shutil.rmtree(staged)
+        raise
+    staged.rename(target)
 
 
 def _unpack_into(archive: Path, directory: Path) -> None:
@@ -85,12 +86,15 @@ def _unpack_into(archive: Path, directory: Path) -> None:
 
 def _write(archive: Path, members: list[Member], directory: Path) -> None:
     _check(archive, members)
-    budget = sum(member.size for member in members)
-    for member in members:
-        path = directory / _normal(member.name)
+    last = {directory / _normal(member.name): member for member in members}  # of equal names
+    budget = sum(member.size for member in last.values())
+    for path, member in last.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with member.open() as source, path.open("wb") as target:
-            budget -= _copy(source, target, budget)
+        if path.is_file() and path.stat().st_size == member.size:  # before an interruption
+            budget -= member.size
+        else:
+            with member.open() as source, path.open("wb") as target:
+                budget -= _copy(source, target, budget)
 
 
 def _check(archive: Path, members: list[Member]) -> None:

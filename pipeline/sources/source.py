@@ -17,9 +17,9 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from pipeline.lock import locked
+from pipeline.sources.examination import Examination, Quarantine
 
 Examples = Callable[[], Iterator[tuple[str, dict[str, Any]]]]
-Quarantine = list[dict[str, str]]  # files left out: {"key", "reason"}
 KEY = "key"  # the feature that says which file or row an example came from
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Source:
     digest: str  # sha256 of the content: the same content is never prepared twice
     features: Mapping[str, Any]  # TFDS features; one is "label"
     splits: Mapping[str, Examples]  # split name -> examples as (unique key, example)
-    quarantine: Quarantine = field(default_factory=list)  # filled while the splits are read
+    examination: Examination = field(default_factory=Examination)  # of encoded images
 
 
 with tfds.core.registered.skip_registration():
@@ -51,12 +51,19 @@ with tfds.core.registered.skip_registration():
         def get_builder_config(self, name: str, version: Any = None) -> Any:
             return self._config  # the only one; TFDS warns of configurations it does not know
 
+        def download_and_prepare(self, **settings: Any) -> None:
+            """Write the set; what is found of its images survives an interruption."""
+            place = Path(self.data_dir)
+            notes = place.with_name(f".{place.name}.examined")
+            with self._source.examination.noted_in(notes):
+                super().download_and_prepare(**settings)
+
         def _info(self) -> Any:
             features = {**self._source.features, KEY: tfds.features.Text()}
             return tfds.core.DatasetInfo(
                 builder=self,
                 features=tfds.features.FeaturesDict(features),
-                metadata=tfds.core.MetadataDict(quarantine=self._source.quarantine),
+                metadata=tfds.core.MetadataDict(quarantine=self._source.examination.quarantine),
             )
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
@@ -75,8 +82,9 @@ def prepare(builder: Any, beam_options: tuple[str, ...] = ()) -> Any:
     """Write the builder's data unless it is there already, and return the builder.
 
     TFDS writes beside the final place and renames, so an interrupted preparation leaves nothing
-    that a later one would take for data; what it left is removed. Of several processes one writes
-    and the others wait. `beam_options` are flags for a Beam-based set's runner.
+    that a later one would take for data; what it left is removed, and what it found of the images
+    is taken over. Of several processes one writes and the others wait. `beam_options` are flags for
+    a Beam-based set's runner.
     """
     place = Path(builder.data_dir)
     if place.exists():

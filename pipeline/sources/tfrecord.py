@@ -9,8 +9,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from pipeline.sources.files import decoding_problem
-from pipeline.sources.source import Examples, Quarantine, Source
+from pipeline.sources.examination import Encoded, Examination
+from pipeline.sources.source import Examples, Source
 
 GZIP_MAGIC = b"\x1f\x8b"
 SPLIT_WORDS = {
@@ -42,9 +42,9 @@ def tfrecord(place: str, data_dir: Path) -> Source:
         "image": tfds.features.Image(shape=(None, None, 3)),
         "label": tfds.features.ClassLabel(names=classes),
     }
-    quarantine: Quarantine = []
-    generators = {name: _examples(files, quarantine) for name, files in splits.items()}
-    return Source("tfrecord", _digest(splits), features, generators, quarantine)
+    examination = Examination()
+    generators = {name: _examples(examination, name, files) for name, files in splits.items()}
+    return Source("tfrecord", _digest(splits), features, generators, examination)
 
 
 def _matching(pattern: str) -> list[Path]:
@@ -66,17 +66,15 @@ def _classes(paths: list[Path]) -> list[str]:
     return names or [str(number) for number in range(max(numbers, default=0) + 1)]
 
 
-def _examples(paths: list[Path], quarantine: Quarantine) -> Examples:
-    def examples() -> Iterator[tuple[str, dict[str, Any]]]:
-        for path in paths:
-            for number, (encoded, label) in enumerate(_records(path)):
-                key = f"{path.parent.name}/{path.name}:{number}"
-                if problem := decoding_problem(encoded):
-                    quarantine.append({"key": key, "reason": problem})
-                else:
-                    yield key, {"image": encoded, "label": str(label)}
+def _examples(examination: Examination, split: str, paths: list[Path]) -> Examples:
+    return lambda: examination.sound(split, _encoded(paths))
 
-    return examples
+
+def _encoded(paths: list[Path]) -> Iterator[Encoded]:
+    for path in paths:
+        for number, (encoded, label) in enumerate(_records(path)):
+            key = f"{path.parent.name}/{path.name}:{number}"
+            yield Encoded(key, encoded, {"label": str(label)})
 
 
 def _records(path: Path) -> Iterator[tuple[bytes, int | str]]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline import DataConfig, load, preprocess
 from pipeline.sources import open_source
-from pipeline.sources.files import decoding_problem
+from pipeline.sources.examination import decoding_problem
 from pipeline.sources.source import quarantined
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)

@@ -24,6 +24,12 @@ def test_originals_stand_left_of_what_became_of_them(data_dir):
     assert not np.array_equal(samples.originals, samples.augmented)
 
 
+def test_more_images_than_a_batch_holds_are_drawn_from_several(data_dir):
+    _, samples = preview.draw(digits(data_dir, rotation_range=30), 70)
+    assert len(samples.originals) == len(samples.augmented) == 70
+    assert len({image.tobytes() for image in samples.originals}) > 50  # a batch holds 50
+
+
 def test_augmented_images_are_saved_one_by_one(data_dir, tmp_path):
     _, samples = preview.draw(digits(data_dir, rotation_range=30), 3)
     preview.save_augmented(samples, tmp_path / "new" / "place")
