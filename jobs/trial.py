@@ -168,7 +168,7 @@ def _train(job: Job, assignment: Assignment, place: Place, send: Send) -> Outcom
     place.prepare(assignment)
     model, result = train_network(changed, data, place.path / "training", _beat(objective, send))
     value = score_of(objective, model, data, result)
-    _write_hparams(place.path, assignment.values, objective, value)
+    write_hparams(place.path, assignment.values, objective, value)
     return Outcome("scored", value, len(result.history))
 
 
@@ -187,9 +187,10 @@ def _beat(objective: str, send: Send) -> Hooks:
     return Hooks(on_step=on_step, on_epoch=on_epoch)
 
 
-def _write_hparams(directory: Path, values: Values, objective: str, value: float) -> None:
-    """Write what TensorBoard's HParams page shows."""
+def write_hparams(directory: Path, values: Values, objective: str, value: float) -> None:
+    """Write what TensorBoard's HParams page shows; it takes numbers, truth values and text."""
     shown = {path: "unset" if v is None else v for path, v in values.items()}
+    shown = {path: str(v) if isinstance(v, list | dict) else v for path, v in shown.items()}
     with tf.summary.create_file_writer(str(directory / "hparams")).as_default():
         hparams.hparams(shown, trial_id=directory.name)
         tf.summary.scalar(objective, value, step=1)

@@ -1,6 +1,9 @@
 import json
 
-from jobs.trial import Place, run_trial
+import tensorflow as tf
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from jobs.trial import Place, run_trial, write_hparams
 from tuning.trial import Assignment, Outcome
 
 GIVEN = Assignment("07", {"train.batch_size": 16})
@@ -49,3 +52,23 @@ def test_the_outcome_of_another_assignment_is_not_taken_over(tmp_path):
     assert place.finished(Assignment("07", {"train.batch_size": 32})) is None
     stored = json.loads((place.path / "result.json").read_text())
     assert stored["assignment"]["values"] == {"train.batch_size": 16}
+
+
+def test_values_of_every_kind_are_shown_by_tensorboard(tmp_path):
+    values = {"units": [50], "rate": 0.1, "norm": True, "schedule": None, "activation": "relu"}
+    write_hparams(tmp_path, values, "val_accuracy", 0.75)
+    (path,) = (tmp_path / "hparams").iterdir()
+    written = {
+        value.tag: value
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    }
+    start = written["_hparams_/session_start_info"].metadata.plugin_data.content
+    shown = HParamsPluginData.FromString(start).session_start_info.hparams
+    assert {name: shown[name].string_value for name in ("units", "schedule", "activation")} == {
+        "units": "[50]",
+        "schedule": "unset",
+        "activation": "relu",
+    }
+    assert (shown["rate"].number_value, shown["norm"].bool_value) == (0.1, True)
+    assert tf.make_ndarray(written["val_accuracy"].tensor) == 0.75
