@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
+from rich.text import Text
 
 OUR_LOGGERS = ("pipeline", "trainer", "tuning", "serving", "jobs")
 stderr = Console(stderr=True)
@@ -32,9 +33,11 @@ def print_json(value: Any) -> None:
 
 def print_table(title: str, head: list[str], rows: list[list[Any]]) -> None:
     """Print a table on stdout."""
-    table = Table(*head, title=title, title_justify="left")
+    table = Table(*head, show_header=any(head))
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
+    if title:  # by itself: the table's own would be cut into lines of the table's width
+        stdout.print(Text(title, "table.title"), soft_wrap=True)
     stdout.print(table)
 
 
