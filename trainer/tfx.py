@@ -2,7 +2,7 @@
 
 `custom_config` of the Trainer carries the sections of a job file:
 `{"convoy": {"data": {...}, "model": {...}, "train": {...}}}`. The examples are tf.Example records
-with an encoded `image` and a `label`.
+with an encoded `image` (vectors: `features`) and a `label`; TFX's Evaluator tests, not the Trainer.
 """
 
 import copy
@@ -54,9 +54,10 @@ def run_fn(fn_args: Any) -> None:
     trained = recipe.start(data.info, policy)
     result = recipe.fit(trained, data, run_directory(fn_args), Hooks())
     final = network.in_float32(trained, settings.model, data.info)
+    counts = {split: data.info.counts[split] for split in ("train", "validation")}
     card = {
         "run": str(run_directory(fn_args)),
-        "data": {"digest": data.info.digest, "counts": data.info.counts},
+        "data": {"digest": data.info.digest, "counts": counts},
         "model": settings.model.model_dump(mode="json"),
         "train": train.model_dump(mode="json"),
         "validation": result.history[result.best_epoch - 1],
@@ -74,7 +75,6 @@ def read_settings(fn_args: Any, values: Mapping[str, Any] | None = None) -> Sett
     data = {
         "source": _source(fn_args),
         "data_dir": str(run_directory(fn_args) / "data"),
-        "test_fraction": 1e-9,  # one example: TFX's Evaluator tests, on examples of its own
         **tree.get("data", {}),
     }
     return Settings(
@@ -135,6 +135,7 @@ def _source(fn_args: Any) -> str:
         )
     parts = [f"train={pattern}" for pattern in fn_args.train_files]
     parts += [f"eval={pattern}" for pattern in fn_args.eval_files]
+    parts += [f"test={pattern}" for pattern in fn_args.eval_files]  # or train would lose examples
     return f"tfrecord:{','.join(parts)}"
 
 
