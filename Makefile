@@ -6,7 +6,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYTHONUNBUFFERED ?= 1
 
 .PHONY: help venv venv-dev demo check test test-slow test-full compose-test bench docs docs-record \
-    lock wire clean
+    lock wire clean tfx-test
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,11 @@ compose-test: venv-dev  ## the images and docker-compose on a real engine; DOCKE
 	    --no-install-recommends docker.io docker-compose debootstrap iptables >/dev/null; fi
 	$(BIN)/pytest -m docker tests/deploy
 
+tfx-test: venv-dev  ## a job as a TFX pipeline, in a Debian 13 made for it; needs root
+	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq debootstrap >/dev/null; fi
+	$(BIN)/pytest -m full tests/tfx
+
 bench: venv-dev  ## every benchmark, one table each
 	set -e; for claim in benchmarks/*.py; do echo "== $$claim"; $(BIN)/python $$claim; done
 
@@ -60,6 +65,8 @@ docs-record: venv-dev  ## run the commands of PAGES and write what they print in
 lock: venv-dev  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.11 \
 	    --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra tfx --universal --python-version 3.13 \
+	    --no-emit-index-url --no-annotate --no-header --output-file requirements-tfx.lock
 
 wire:  ## regenerate serving/wire by the oldest protobuf generation that a client may have
 	$(PYTHON) -m venv build/wire

@@ -22,6 +22,7 @@ from jobs.commands import (
     schedule,
     serve,
     signing,
+    tfx,
     tune,
     zoo,
 )
@@ -57,6 +58,7 @@ models.app.command("diff")(lineage.diff)
 app.add_typer(models.app, name="models")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(zoo.app, name="zoo")
+app.add_typer(tfx.app, name="tfx")
 app.add_typer(config.app, name="config")
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.exits import ConfigError
 from jobs.release_config import BlessConfig, PublishConfig, RunsConfig
+from jobs.tfx_config import TfxConfig
 from pipeline.config import DataConfig
 from trainer.config import ModelConfig, TrainConfig
 from trainer.evaluate_config import EvaluateConfig
@@ -33,6 +34,7 @@ class Job(BaseModel):
     bless: BlessConfig = BlessConfig()
     publish: PublishConfig = PublishConfig()
     runs: RunsConfig = RunsConfig()
+    tfx: TfxConfig = TfxConfig()
 
     def to_toml(self) -> str:
         """Give the fully resolved job file."""

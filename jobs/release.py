@@ -119,6 +119,11 @@ class Release:
         """
         if self.published() is None:
             self._export(model, data)
+        return self.roll_out_export()
+
+    def roll_out_export(self) -> tuple[int, list[str]]:
+        """Do the same with an export that is in the run already, beside its golden images."""
+        if self.published() is None:
             self._verify()
         version = self._publish()
         return version, self._probe(version)

@@ -13,14 +13,13 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
-    model_service_pb2,
     model_service_pb2_grpc,
     predict_pb2,
-    prediction_service_pb2,
     prediction_service_pb2_grpc,
 )
 
 from serving.deferred import deferred
+from serving.described import SERVICES
 from serving.errors import ConfigError
 from serving.exchange import PREDICT
 from serving.loader import Loader
@@ -41,12 +40,6 @@ QUIET_SECONDS = 0.2  # so long without a knock means that callers have noticed
 GOODBYE_SECONDS = 1.0  # for the last answers to leave
 LOOK_SECONDS = 0.5  # between two looks for a signal
 OTHER_THREADS = 64  # for all methods but Predict; most of them wait for their batch
-
-SERVICES = tuple(
-    service.full_name
-    for file in (prediction_service_pb2.DESCRIPTOR, model_service_pb2.DESCRIPTOR)
-    for service in file.services_by_name.values()
-)
 
 
 class ModelServer:

@@ -29,7 +29,10 @@ FENCES = {  # third-party module -> the places that may import it
     "tomli_w": ("jobs/",),
     "apscheduler": ("jobs/",),
     "cryptography": ("serving/",),
-    "tfx": ("jobs/tfx_pipeline.py",),
+    "tfx": ("jobs/tfx_pipeline/",),
+    "ml_metadata": ("jobs/tfx_pipeline/",),
+    "tensorflow_model_analysis": ("jobs/tfx_pipeline/",),
+    "kfp": ("jobs/tfx_pipeline/",),
 }
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
@@ -86,8 +89,10 @@ def test_every_import_is_a_declared_dependency():
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     names = {"sklearn": "scikit-learn", "PIL": "pillow", "grpc": "grpcio", "google": "protobuf"}
     names |= {"grpc_health": "grpcio-health-checking", "grpc_reflection": "grpcio-reflection"}
+    names |= {"kfp": "kfp-pipeline-spec"}
     tops = {module.split(".")[0] for path in FILES for module in imports(path)}
     optional = {"apache_beam"}  # named in the error that its absence gives
+    optional |= {"ml_metadata", "tensorflow_model_analysis"}  # tfx declares their exact releases
     foreign = tops - set(PACKAGES) - set(sys.stdlib_module_names) - optional
     missing = [t for t in foreign if f'"{names.get(t, t).replace("_", "-")}' not in pyproject]
     assert not missing

@@ -2,7 +2,7 @@
 
 `custom_config` of the Trainer carries the sections of a job file:
 `{"convoy": {"data": {...}, "model": {...}, "train": {...}}}`. The examples are tf.Example records
-with an encoded `image` and a `label`.
+with an encoded `image` (vectors: `features`) and a `label`; TFX's Evaluator tests, not the Trainer.
 """
 
 import copy
@@ -15,7 +15,7 @@ from typing import Any
 import pipeline
 from pipeline.config import DataConfig
 from pipeline.dataset import Splits
-from trainer import distribute, network, zoo
+from trainer import distribute, network, remote, zoo
 from trainer.callbacks import Hooks
 from trainer.config import ModelConfig, TrainConfig
 from trainer.export import export
@@ -40,9 +40,16 @@ def run_fn(fn_args: Any) -> None:
     """Train on a Trainer's examples and leave the SavedModel in `fn_args.serving_model_dir`.
 
     Checkpoints, logs and prepared data go to `model_run_dir`, so that a Trainer that is started
-    again goes on. `train_steps` limits the epochs, at least one; every epoch validates on all of
-    `eval_files`. Raises ValueError (pydantic's ValidationError is one) when the settings are wrong.
+    again goes on, unless that is remote. `train_steps` limits the epochs, at least one; every epoch
+    validates on all of `eval_files`. Raises ValueError (pydantic's ValidationError is one) when the
+    settings are wrong.
     """
+    local = remote.bring(fn_args)
+    _train(local, run=fn_args.model_run_dir or str(run_directory(fn_args)))
+    remote.send(local, fn_args)
+
+
+def _train(fn_args: Any, run: str) -> None:
     settings = read_settings(fn_args)
     data = load(settings)
     epochs = limited_epochs(settings.train, fn_args.train_steps, data.steps_per_epoch)
@@ -54,9 +61,10 @@ def run_fn(fn_args: Any) -> None:
     trained = recipe.start(data.info, policy)
     result = recipe.fit(trained, data, run_directory(fn_args), Hooks())
     final = network.in_float32(trained, settings.model, data.info)
+    counts = {split: data.info.counts[split] for split in ("train", "validation")}
     card = {
-        "run": str(run_directory(fn_args)),
-        "data": {"digest": data.info.digest, "counts": data.info.counts},
+        "run": run,
+        "data": {"digest": data.info.digest, "counts": counts},
         "model": settings.model.model_dump(mode="json"),
         "train": train.model_dump(mode="json"),
         "validation": result.history[result.best_epoch - 1],
@@ -74,7 +82,6 @@ def read_settings(fn_args: Any, values: Mapping[str, Any] | None = None) -> Sett
     data = {
         "source": _source(fn_args),
         "data_dir": str(run_directory(fn_args) / "data"),
-        "test_fraction": 1e-9,  # one example: TFX's Evaluator tests, on examples of its own
         **tree.get("data", {}),
     }
     return Settings(
@@ -135,6 +142,7 @@ def _source(fn_args: Any) -> str:
         )
     parts = [f"train={pattern}" for pattern in fn_args.train_files]
     parts += [f"eval={pattern}" for pattern in fn_args.eval_files]
+    parts += [f"test={pattern}" for pattern in fn_args.eval_files]  # or train would lose examples
     return f"tfrecord:{','.join(parts)}"
 
 

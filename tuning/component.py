@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from pipeline.whole import copy_whole
-from trainer import distribute, tfx
+from trainer import distribute, remote, tfx
 from trainer.callbacks import Diverged, Hooks
 from trainer.recipe import Recipe
 from tuning.config import TuneConfig
@@ -24,10 +24,10 @@ class Component:
 
     def __init__(self, fn_args: Any) -> None:
         """Read the arguments. Raises ValueError when they are wrong."""
-        self.fn_args = fn_args
-        self.settings = tfx.read_settings(fn_args, {})
+        self.fn_args = remote.bring(fn_args)
+        self.settings = tfx.read_settings(self.fn_args, {})
         self.tune = TuneConfig.model_validate(tfx.read_sections(fn_args).get("tune", {}))
-        self.directory = tfx.run_directory(fn_args)
+        self.directory = tfx.run_directory(self.fn_args)
 
     def tree(self) -> dict[str, Any]:
         """Give the job's sections as nested dicts, defaults included."""

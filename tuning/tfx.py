@@ -42,7 +42,7 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
     component = Component(fn_args)
     config = _resolve(component)
     for values in corners(config.space):
-        settings = tfx.read_settings(fn_args, values)
+        settings = tfx.read_settings(component.fn_args, values)
         zoo.check_options(settings.model.name, settings.model.options)
     directory = component.directory / PROJECT
     directory.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,12 @@ class Slice:
         )
         return examples.map(_with_key, tf.data.AUTOTUNE)
 
+    def part(self, start: int, stop: int) -> "Slice":
+        """Give the examples from `start` to before `stop`, counted within this part."""
+        (whole,) = self.instruction.to_absolute(self.builder.info.splits)
+        first = whole.from_ or 0
+        return _slice(self.builder, whole.splitname, (first + start, first + stop))
+
     def columns(self) -> tuple[str, ...]:
         """Give the names of the metadata: further features of one text, name or number each."""
         reserved = {"image", "features", "label", KEY}

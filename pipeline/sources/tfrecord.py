@@ -1,17 +1,21 @@
-"""TFRecord files of tf.Example with an encoded image and a label, as TFX writes them."""
+"""TFRecord files of tf.Example with an encoded image, or features, and a label, as in TFX."""
 
 import glob
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from pipeline.sources.examination import Encoded, Examination
 from pipeline.sources.source import Examples, Source
 
+KEY = "convoy_key"
+NAME = "label_name"
 GZIP_MAGIC = b"\x1f\x8b"
 SPLIT_WORDS = {
     "train": "train",
@@ -22,13 +26,24 @@ SPLIT_WORDS = {
 }
 
 
+@dataclass(frozen=True)
+class Record:
+    """One labelled example."""
+
+    inputs: dict[str, Any]  # `image`, encoded, or `features`, float32 [D]
+    label: int | str
+    name: str | None = None  # of the class, where the label is its number
+    key: str | None = None  # that it had in the source it was written from
+
+
 def tfrecord(place: str, data_dir: Path) -> Source:
     """Read the files of globs separated by commas, gzip-compressed or plain.
 
     A glob may name the split of its files, as in `train=a/*,validation=b/*`; else it is the word
     train, eval, val or test in a file's path (TFX: `Split-train/`), else train. `label` is a class
-    number (int64) or a class name (bytes). Raises ValueError when a glob matches no file, or a
-    record has no image or label.
+    number (int64) or a class name (bytes); `label_name` may name a number's class, and `convoy_key`
+    tell an example's key, which decides on its place in the order. Raises ValueError when a glob
+    matches no file, or a record has neither image nor features, or no label.
     """
     splits: dict[str, list[Path]] = {}
     for part in place.split(","):
@@ -37,14 +52,28 @@ def tfrecord(place: str, data_dir: Path) -> Source:
         for path in _matching(rest if split else part):
             splits.setdefault(split or _split_of(path), []).append(path)
     paths = [path for files in splits.values() for path in files]
-    classes = _classes(paths)
-    features: dict[str, Any] = {
-        "image": tfds.features.Image(shape=(None, None, 3)),
-        "label": tfds.features.ClassLabel(names=classes),
-    }
+    inputs = _inputs(paths)
+    features = {**inputs, "label": tfds.features.ClassLabel(names=_classes(paths))}
+    if "features" in inputs:
+        vectors = {name: _vectors(files) for name, files in splits.items()}
+        return Source("tfrecord", _digest(splits), features, vectors)
     examination = Examination()
-    generators = {name: _examples(examination, name, files) for name, files in splits.items()}
-    return Source("tfrecord", _digest(splits), features, generators, examination)
+    images = {name: _images(examination, name, files) for name, files in splits.items()}
+    return Source("tfrecord", _digest(splits), features, images, examination)
+
+
+def encode(inputs: dict[str, Any], number: int, name: str, texts: dict[str, str]) -> bytes:
+    """Give a record that this source reads; `texts` are further features, `convoy_key` one."""
+    feature = {
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[number])),
+        **{key: _bytes_feature(text.encode()) for key, text in {**texts, NAME: name}.items()},
+    }
+    if "image" in inputs:
+        feature["image"] = _bytes_feature(inputs["image"])
+    else:
+        values = tf.train.FloatList(value=inputs["features"])
+        feature["features"] = tf.train.Feature(float_list=values)
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
 def _matching(pattern: str) -> list[Path]:
@@ -59,25 +88,42 @@ def _split_of(path: Path) -> str:
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "train")
 
 
+def _inputs(paths: list[Path]) -> dict[str, Any]:
+    first = next((record for path in paths for record in _records(path)), None)
+    if first is not None and "features" in first.inputs:
+        shape = (len(first.inputs["features"]),)
+        return {"features": tfds.features.Tensor(shape=shape, dtype=np.float32)}
+    return {"image": tfds.features.Image(shape=(None, None, 3))}
+
+
 def _classes(paths: list[Path]) -> list[str]:
-    labels = {label for path in paths for _, label in _records(path)}
-    names = sorted(label for label in labels if isinstance(label, str))
-    numbers = [label for label in labels if isinstance(label, int)]
-    return names or [str(number) for number in range(max(numbers, default=0) + 1)]
+    found = {(record.label, record.name) for path in paths for record in _records(path)}
+    if names := sorted(label for label, _ in found if isinstance(label, str)):
+        return names
+    told = {label: name for label, name in found if name is not None}
+    numbers = [label for label, _ in found if isinstance(label, int)]
+    return [told.get(number, str(number)) for number in range(max(numbers, default=0) + 1)]
 
 
-def _examples(examination: Examination, split: str, paths: list[Path]) -> Examples:
-    return lambda: examination.sound(split, _encoded(paths))
+def _vectors(paths: list[Path]) -> Examples:
+    return lambda: ((key, {**r.inputs, "label": r.label}) for key, r in _keyed(paths))
 
 
-def _encoded(paths: list[Path]) -> Iterator[Encoded]:
+def _images(examination: Examination, split: str, paths: list[Path]) -> Examples:
+    def encoded() -> Iterator[Encoded]:
+        for key, record in _keyed(paths):
+            yield Encoded(key, record.inputs.get("image", b""), {"label": record.label})
+
+    return lambda: examination.sound(split, encoded())
+
+
+def _keyed(paths: list[Path]) -> Iterator[tuple[str, Record]]:
     for path in paths:
-        for number, (encoded, label) in enumerate(_records(path)):
-            key = f"{path.parent.name}/{path.name}:{number}"
-            yield Encoded(key, encoded, {"label": str(label)})
+        for number, record in enumerate(_records(path)):
+            yield record.key or f"{path.parent.name}/{path.name}:{number}", record
 
 
-def _records(path: Path) -> Iterator[tuple[bytes, int | str]]:
+def _records(path: Path) -> Iterator[Record]:
     with path.open("rb") as file:
         compression = "GZIP" if file.read(2) == GZIP_MAGIC else ""
     try:
@@ -87,16 +133,28 @@ def _records(path: Path) -> Iterator[tuple[bytes, int | str]]:
         raise ValueError(f"source tfrecord: {path} is damaged or no TFRecord file") from None
 
 
-def _parse(record: bytes, path: Path) -> tuple[bytes, int | str]:
+def _parse(record: bytes, path: Path) -> Record:
     features = tf.train.Example.FromString(record).features.feature
-    images, label = features["image"].bytes_list.value, features["label"]
-    numbers, names = label.int64_list.value, label.bytes_list.value
-    if len(images) != 1 or len(numbers) + len(names) != 1:
+    present = sorted(features)  # before the lookups below add to it
+    images, vector = features["image"].bytes_list.value, features["features"].float_list.value
+    numbers, names = features["label"].int64_list.value, features["label"].bytes_list.value
+    if (len(images) != 1 and not vector) or len(numbers) + len(names) != 1:
         raise ValueError(
-            f"source tfrecord: {path} has an example without one image (bytes) and one label "
-            f"(int64 or bytes); it has {', '.join(sorted(features))}"
+            f"source tfrecord: {path} has an example without one image (bytes) or features "
+            f"(floats) and one label (int64 or bytes); it has {', '.join(present)}"
         )
-    return images[0], int(numbers[0]) if numbers else names[0].decode()
+    inputs = {"image": images[0]} if images else {"features": np.array(vector, np.float32)}
+    label = int(numbers[0]) if numbers else names[0].decode()
+    return Record(inputs, label, _text(features, NAME), _text(features, KEY))
+
+
+def _text(features: Any, name: str) -> str | None:
+    values = features[name].bytes_list.value if name in features else ()
+    return values[0].decode() if values else None
+
+
+def _bytes_feature(value: bytes) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
 
 def _digest(splits: dict[str, list[Path]]) -> str:

@@ -79,16 +79,24 @@ def test_the_trainer_image_installs_what_the_project_declares(tmp_path):
 
 
 def test_every_image_runs_as_a_user_without_rights():
-    for target in ("client", "server", "trainer"):
+    for target in ("client", "server", "trainer", "tfx"):
         stage = DOCKERFILE.partition(f" AS {target}\n")[2].partition("\nFROM ")[0]
         assert re.search(r"^USER convoy$", stage, re.MULTILINE), target
 
 
 def test_every_installation_is_held_to_the_lock():
     installs = re.findall(r"pip install (.*)", DOCKERFILE)
-    assert len(installs) == 4
+    assert len(installs) == 6
     for arguments in installs:
-        assert "--constraint requirements.lock" in arguments or arguments == "--no-deps ."
+        held = re.search(r"--constraint requirements(-tfx)?\.lock", arguments)
+        assert held or arguments == "--no-deps ."
+
+
+def test_the_two_locks_hold_the_same_tensorflow_and_keras():
+    locks = [(ROOT / name).read_text() for name in ("requirements.lock", "requirements-tfx.lock")]
+    for package in ("tensorflow", "keras", "keras-tuner", "tensorflow-datasets"):
+        found = {re.search(rf"^{package}==(\S+)", lock, re.MULTILINE)[1] for lock in locks}
+        assert len(found) == 1, package
 
 
 def test_what_the_dockerfile_copies_is_sent_to_the_engine():

@@ -12,6 +12,7 @@ REASONS = {
     r"resnet50\.toml|models import applications/": "ImageNet's weights, from the network",
     r"data\.source=tfds:": "the network",
     r"^TF_CONFIG=|^KERASTUNER_TUNER_ID=": "two machines",
+    r"^convoy tfx ": "TFX, in an environment of its own; tests/tfx runs it",
     r"^openssl ": "a program that need not be there",
     r"\b(RUN|FILE)\b|\bold\.h5|\bimage\.png": "stands for what the reader has",
 }

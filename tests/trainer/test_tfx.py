@@ -105,3 +105,16 @@ def test_what_cannot_be_done_is_said(place, given, message):
 @pytest.mark.parametrize(("steps", "epochs"), [(None, 10), (0, 10), (25, 2), (5, 1), (10**6, 10)])
 def test_train_steps_limit_the_epochs(steps, epochs):
     assert limited_epochs(TrainConfig(epochs=10), steps, steps_per_epoch=10) == epochs
+
+
+def test_files_and_models_may_lie_elsewhere(place):
+    """TensorFlow's file system in memory stands for a bucket."""
+    for path in (place / "examples").rglob("*.gz"):
+        target = f"ram://bucket/{path.relative_to(place)}"
+        tf.io.gfile.makedirs(target.rpartition("/")[0])
+        tf.io.gfile.copy(str(path), target)
+    fn_args = arguments("ram://bucket", model_run_dir="ram://bucket/run/4")
+    run_fn(fn_args)
+    assert tf.io.gfile.exists("ram://bucket/model/Format-Serving/saved_model.pb")
+    assert tf.io.gfile.exists("ram://bucket/model/Format-Serving/assets.extra/manifest.json")
+    assert tf.io.gfile.exists("ram://bucket/run/4/history.csv")
