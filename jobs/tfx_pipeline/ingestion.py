@@ -45,7 +45,7 @@ class _ReadPart(beam.DoFn):
 @beam.typehints.with_input_types(beam.Pipeline)
 @beam.typehints.with_output_types(bytes)
 def _read(pipeline: beam.Pipeline, exec_properties: dict[str, Any], pattern: str) -> Any:
-    query = Query.of_json(pattern)
+    query = Query.of_text(pattern)
     count = query.open().slices[query.split].count
     parts = [(start, min(start + PART, count)) for start in range(0, count, PART)]
     return pipeline | beam.Create(parts) | beam.Reshuffle() | beam.ParDo(_ReadPart(query))
@@ -62,7 +62,7 @@ class SourceExecutor(BaseExampleGenExecutor):
     ) -> dict[str, beam.pvalue.PCollection]:
         """Raise ValueError when an error rule of the data check breaks."""
         first = json.loads(exec_properties["input_config"])["splits"][0]["pattern"]
-        query = Query.of_json(first)
+        query = Query.of_text(first)
         if broken := inspect(query.open(), query.data.check).check.broken("error"):
             raise ValueError("; ".join(map(explain, broken)))
         return super().GenerateExamplesByBeam(pipeline, exec_properties)
@@ -78,7 +78,7 @@ def example_gen(job: Job, version: str) -> SourceExampleGen:
     """Give the component; data of the same `version` are not read again."""
     splits = [
         example_gen_pb2.Input.Split(
-            name=name, pattern=Query(job.data, ours, job.evaluate.slices, version).to_json()
+            name=name, pattern=Query(job.data, ours, job.evaluate.slices, version).to_text()
         )
         for name, ours in SPLITS.items()
     ]

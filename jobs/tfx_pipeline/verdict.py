@@ -4,7 +4,7 @@ from tensorflow_model_analysis.proto import config_pb2 as tfma
 
 from jobs.config import Job
 from jobs.release_config import BlessConfig
-from jobs.tfx_pipeline.mcnemar import METRIC, McNemar
+from jobs.tfx_pipeline.mcnemar import McNemar
 from pipeline.sources.tfrecord import NAME
 
 SIGNATURE = "tf_example"
@@ -44,7 +44,6 @@ def _mcnemar(bless: BlessConfig) -> tfma.MetricConfig:
     return tfma.MetricConfig(
         class_name=McNemar.__name__,
         module=McNemar.__module__,
-        config=f'{{"name": "{METRIC}"}}',
         per_slice_thresholds=[_on(WHOLE, significant)],
     )
 

@@ -62,7 +62,7 @@ def test_the_tuner_gets_the_search_when_it_is_enabled():
 
 def test_a_query_survives_as_text():
     query = Query(DataConfig(source="digits", channels=1), "validation", ("device",), "2")
-    assert Query.of_json(query.to_json()) == query
+    assert Query.of_text(query.to_text()) == query
 
 
 @pytest.mark.parametrize(
