@@ -87,7 +87,6 @@ def test_unchanged_data_are_not_read_searched_or_trained_again(debian, first, pl
     third = debian.convoy(f"tfx run {DIGITS} {SEARCH}", f"/work/{place.name}")
     assert third["status"] == "unchanged"
     assert set(states(third).values()) - {"CACHED"} == {"COMPLETE"}  # the resolver's
-    assert third["seconds"] < 5
 
 
 def test_a_worse_model_is_not_blessed_and_not_pushed(debian, first, place):
