@@ -1,8 +1,5 @@
-"""Bad requests get TensorFlow Serving's codes and words, over gRPC and over REST."""
+"""Bad requests get TensorFlow Serving's codes and words, over gRPC."""
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -27,26 +24,13 @@ IMAGE = np.zeros((1, 4, 4, 1), np.uint8)
 
 
 class Wire:
-    """TensorFlow Serving's own stubs and plain HTTP, as a client of theirs would use them."""
+    """TensorFlow Serving's own stubs, as a client of theirs would use them."""
 
     def __init__(self, server: Any) -> None:
         channel = grpc.insecure_channel(server.grpc_address)
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self.model = model_service_pb2_grpc.ModelServiceStub(channel)
-        self.url = f"http://{server.rest_address}"
         self.channel = channel
-
-    def http(self, path: str, body: Any = None) -> tuple[int, Any]:
-        data = None if body is None else body if isinstance(body, bytes) else json.dumps(body)
-        request = urllib.request.Request(
-            self.url + path, data.encode() if isinstance(data, str) else data
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=10) as response:
-                return response.status, json.loads(response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.loads(error.read())
 
 
 @pytest.fixture(scope="module")
@@ -202,122 +186,6 @@ def test_grpc_classify_and_regress_refuse(wire: Wire, method: str, request_: Any
     code, details = refusal(call, request_)
     assert code is Code.INVALID_ARGUMENT
     assert details.endswith("Was: tensorflow/serving/predict")
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "status", "message"),
-    [
-        (
-            "/v1/models/m:predict",
-            {"instances": [1]},
-            404,
-            "Servable not found for request: Latest(m)",
-        ),
-        (
-            "/v1/models/shapes/versions/7:predict",
-            {"instances": [1]},
-            404,
-            "Servable not found for request: Specific(shapes, 7)",
-        ),
-        (
-            "/v1/models/shapes/labels/L:predict",
-            {"instances": [1]},
-            400,
-            "Unrecognized servable version label: L",
-        ),
-        (
-            "/v1/models/shapes:predict",
-            {"instances": [1], "signature_name": "S"},
-            400,
-            'Serving signature name: "S" not found in signature def',
-        ),
-        ("/v1/models/M", None, 404, "Could not find any versions of model M"),
-        (
-            "/v1/models/shapes/versions/7",
-            None,
-            404,
-            "Could not find version 7 of model shapes",
-        ),
-        (
-            "/v1/models/shapes:predict",
-            {"inputs": {}},
-            400,
-            "input size does not match signature: 0!=1 len({}) != len({image}). "
-            "Sent extra: {}. Missing but required: {image}.",
-        ),
-        (
-            "/v1/models/shapes:predict",
-            {"inputs": {"A": IMAGE.tolist()}},
-            400,
-            "input tensor alias not found in signature: A. "
-            "Inputs expected to be in the set {image}.",
-        ),
-        (
-            "/v1/models/shapes:predict",
-            {"instances": IMAGE[0].tolist()},
-            400,
-            "input image has shape [4,4,1], expected [?,4,4,1]",
-        ),
-        (
-            "/v1/models/shapes:predict",
-            {"instances": [["text"]]},
-            400,
-            "JSON value is not of expected type: uint8",
-        ),
-        (
-            "/v1/models/shapes:predict",
-            {"instances": [[[[256]]]]},
-            400,
-            "JSON value is out of range for uint8: 0 to 255",
-        ),
-        (
-            "/v1/models/shapes:predict",
-            {"instances": [[1, [2]]]},
-            400,
-            "Encountered list of inconsistent lengths or nesting",
-        ),
-        (
-            "/v1/models/shapes:predict",
-            {},
-            400,
-            "Request must have either 'instances' or 'inputs', and not both",
-        ),
-        (
-            "/v1/models/shapes:predict",
-            {"instances": [1], "signature_name": 3},
-            400,
-            "'signature_name' key must be a string value.",
-        ),
-        ("/v1/models/shapes:classify", {"examples": []}, 400, "non-empty list of 'examples'"),
-        (
-            "/v1/models/shapes:classify",
-            {"examples": [{"x": 1}], "signature_name": "S"},
-            400,
-            "No signature was found with the name: S",
-        ),
-        ("/v1/models/shapes:explode", {}, 400, "Malformed request: POST /v1/models/shapes:explode"),
-        ("/v2/health", None, 400, "Malformed request: GET /v2/health"),
-        ("/v1/models/shapes:predict", None, 400, "Malformed request: GET"),
-        (
-            "/v1/models/shapes:predict",
-            {"inputs": {"image_bytes": {"b64": "?"}}, "signature_name": "image_bytes"},
-            400,
-            "Unable to base64 decode",
-        ),
-    ],
-)
-def test_rest_refuses(wire: Wire, path: str, body: Any, status: int, message: str):
-    got, answer = wire.http(path, body)
-    assert got == status
-    assert list(answer) == ["error"]
-    assert message in answer["error"]
-
-
-@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b"[" * 100_000])
-def test_rest_refuses_what_is_no_json_object(wire: Wire, body: bytes):
-    status, answer = wire.http("/v1/models/shapes:predict", body)
-    assert status == 400
-    assert answer["error"].startswith("JSON Parse error")
 
 
 def test_grpc_predict_answers_as_tensorflow_serving_does(wire: Wire, served_store: Store):

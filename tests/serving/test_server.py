@@ -2,17 +2,9 @@
 
 import json
 import logging
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,36 +18,11 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
-from serving.client import TLS, Client, Options
-from serving.errors import ConfigError, RequestRejected, ServerUnavailable
+from serving.client import Client, Options
+from serving.errors import ConfigError, RequestRejected
 from serving.server import ModelServer
-from serving.settings import Listen, ServerSettings, ServerTLS, of_store
 from serving.store import Store
-
-IMAGE = np.zeros((1, 4, 4, 1), np.uint8)
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"the condition did not come true within {seconds} s"
-        time.sleep(0.01)
-
-
-def settings(store: Store, poll: float = 0.05, **listen: Any) -> ServerSettings:
-    found = of_store(store.root, Listen(**{"port": 0, "rest_port": 0, **listen}))
-    loading = replace(found.loading, poll_config=poll, poll_versions=poll)
-    return replace(found, loading=loading)
-
-
-@contextmanager
-def serving(store: Store, **listen: Any) -> Iterator[tuple[ModelServer, Client]]:
-    with ModelServer(settings(store, **listen)) as server, Client(server.grpc_address) as client:
-        yield server, client
-
-
-def version_of(client: Client, **which: Any) -> int:
-    return client.predict(IMAGE, model="shapes", **which)[0].version
+from tests.serving.running import IMAGE, serving, settings, until, version_of
 
 
 def test_a_published_version_takes_over_and_a_rollback_returns(
@@ -243,135 +210,3 @@ def test_a_large_message_is_refused_without_harm(store: Store, classifiers: list
             ):
                 bold.predict(np.zeros((rows, 4, 4, 1), np.uint8), model="shapes")
         assert version_of(client)
-
-
-def secured(store: Store, certificates: Path, mutual: bool) -> ServerSettings:
-    texts = {name: (certificates / name).read_text() for name in ("server.key", "server.pem")}
-    ca = (certificates / "ca.pem").read_text() if mutual else ""
-    return settings(store, tls=ServerTLS(texts["server.key"], texts["server.pem"], ca))
-
-
-@pytest.mark.parametrize("mutual", [False, True])
-def test_tls_serves_those_it_should_and_no_others(
-    store: Store, classifiers: list[Path], certificates: Path, mutual: bool
-):
-    version = store.publish("shapes", classifiers[0])
-    anonymous = TLS(ca=certificates / "ca.pem")
-    known = TLS(certificates / "ca.pem", certificates / "client.key", certificates / "client.pem")
-    once = Options(retries=0, timeout=5)
-    with ModelServer(secured(store, certificates, mutual)) as server:
-        with Client(server.grpc_address, once, known if mutual else anonymous) as client:
-            assert version_of(client) == version
-        refused = [None, TLS(ca=certificates / "client.pem"), *([anonymous] if mutual else [])]
-        for wrong in refused:
-            with (
-                Client(server.grpc_address, once, wrong) as client,
-                pytest.raises(ServerUnavailable),
-            ):
-                version_of(client)
-
-
-@pytest.mark.parametrize("mutual", [False, True])
-def test_rest_is_behind_the_same_tls(
-    store: Store, classifiers: list[Path], certificates: Path, mutual: bool
-):
-    import ssl
-
-    store.publish("shapes", classifiers[0])
-    context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
-    with ModelServer(secured(store, certificates, mutual)) as server:
-        url = f"https://{server.rest_address}/v1/models/shapes"
-        if mutual:
-            with pytest.raises((urllib.error.URLError, ssl.SSLError, ConnectionError)):
-                urllib.request.urlopen(url, context=context, timeout=5)
-            context.load_cert_chain(certificates / "client.pem", certificates / "client.key")
-        with urllib.request.urlopen(url, context=context, timeout=5) as reply:
-            assert b"AVAILABLE" in reply.read()
-        with pytest.raises((urllib.error.URLError, ConnectionError)):
-            urllib.request.urlopen(url.replace("https", "http"), timeout=5)
-
-
-def command(*arguments: str) -> subprocess.Popen[str]:
-    code = "import sys; from serving.server import main; sys.exit(main())"
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.getcwd()}
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-
-
-def address_of(process: subprocess.Popen[str]) -> str:
-    assert process.stderr
-    seen = []
-    for line in process.stderr:
-        seen.append(line)
-        if "listening grpc=" in line:
-            return line.partition("grpc=")[2].split()[0].replace("0.0.0.0", "127.0.0.1")
-    raise AssertionError("the server ended: " + "".join(seen))
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def test_the_command_serves_one_model_and_ends_in_order(store: Store, classifiers: list[Path]):
-    version = store.publish("shapes", classifiers[0])
-    process = command(
-        f"--port={free_port()}",
-        "--model_name=shapes",
-        f"--model_base_path={store.root / 'shapes'}",
-        "--enable_batching",
-        "--tensorflow_intra_op_parallelism=2",
-    )
-    try:
-        with Client(address_of(process)) as client:
-            assert version_of(client) == version
-            answered = load_until_refused(client, process)
-        assert answered > 0
-        _, stderr = process.communicate(timeout=30)
-        assert process.returncode == 0, stderr
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def load_until_refused(client: Client, process: subprocess.Popen[str]) -> int:
-    """Ask from 8 threads; SIGTERM in the middle. Every request is answered or not accepted."""
-    answered: list[int] = []
-    wrong: list[Exception] = []
-
-    def ask() -> None:
-        with Client(client.address, Options(retries=0)) as own:
-            try:
-                while True:
-                    answered.append(version_of(own))
-            except ServerUnavailable:
-                return
-            except Exception as error:
-                wrong.append(error)
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    until(lambda: len(answered) > 100)
-    process.send_signal(signal.SIGTERM)
-    for thread in threads:
-        thread.join(30)
-    assert wrong == []
-    return len(answered)
-
-
-def test_the_command_ends_with_the_reason_when_its_configuration_is_wrong(tmp_path: Path):
-    config = tmp_path / "models.config"
-    config.write_text("model_config_list { config { nonsense")
-    process = command(f"--model_config_file={config}")
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "Error parsing text-format tensorflow.serving.ModelServerConfig" in stderr

@@ -1,0 +1,39 @@
+"""A server in the test's process, and its client."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from serving.client import Client
+from serving.server import ModelServer
+from serving.settings import Listen, ServerSettings, of_store
+from serving.store import Store
+
+IMAGE = np.zeros((1, 4, 4, 1), np.uint8)
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"the condition did not come true within {seconds} s"
+        time.sleep(0.01)
+
+
+def settings(store: Store, poll: float = 0.05, **listen: Any) -> ServerSettings:
+    found = of_store(store.root, Listen(**{"port": 0, "rest_port": 0, **listen}))
+    loading = replace(found.loading, poll_config=poll, poll_versions=poll)
+    return replace(found, loading=loading)
+
+
+@contextmanager
+def serving(store: Store, **listen: Any) -> Iterator[tuple[ModelServer, Client]]:
+    with ModelServer(settings(store, **listen)) as server, Client(server.grpc_address) as client:
+        yield server, client
+
+
+def version_of(client: Client, **which: Any) -> int:
+    return client.predict(IMAGE, model="shapes", **which)[0].version
