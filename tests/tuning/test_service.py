@@ -2,24 +2,21 @@
 
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import grpc
-import keras_tuner
 import pytest
 
 from tests.tuning.conftest import MemoryPool, Notes, Rehearsal, config, peak_at_adam
-from tuning.chief import Chief
+from tests.tuning.post import HOST, Post, until
 from tuning.connection import ChiefLost, ChiefRefused, Connection
 from tuning.messages import Status, rpc, service, types
 from tuning.remote import LeasedPool, RemoteStudy
-from tuning.service import AddressRefused, Terms, listening
+from tuning.service import AddressRefused
 from tuning.supervisor import Supervisor
 from tuning.trial import Outcome
 
-HOST = "127.0.0.1"
 GRID = {
     "train.learning_rate": {"choice": [0.01, 0.1]},
     "train.batch_size": {"choice": [16, 32]},
@@ -27,68 +24,11 @@ GRID = {
 }
 
 
-class Post:
-    """A chief at an address, where another can take its place."""
-
-    def __init__(self, rehearsal, **settings):
-        self.rehearsal, self.settings, self.port = rehearsal, config(**settings), 0
-
-    @contextmanager
-    def manned(self, run="tiny-tune/1"):
-        """Have a chief there for the length of the block."""
-        self.chief = Chief(self.rehearsal.study(self.settings), Notes())
-        terms = Terms(run, "name = 'tiny'", self.settings.lease_seconds)
-        with listening(self.chief, terms, f"{HOST}:{self.port}") as self.port:
-            yield self
-
-    def connection(self, minutes=1.0, pause=None):
-        return Connection(f"{HOST}:{self.port}", minutes, pause or threading.Event().wait)
-
-    def work(self, name="w0", result=peak_at_adam):
-        """Be one of our workers until the chief has no more to do."""
-        connection, notes = self.connection(), Notes()
-        study = RemoteStudy(connection, self.settings, name)
-        with study.beating(connection.join().lease_seconds):
-            pool = LeasedPool(MemoryPool(result), study)
-            assert Supervisor(study, pool, notes).run(lambda: False)
-        connection.close()
-        return notes
-
-
 @pytest.fixture
 def post(rehearsal):
     """Make a post with a chief that stays until the test ends."""
     with ExitStack() as stack:
         yield lambda **settings: stack.enter_context(Post(rehearsal, **settings).manned())
-
-
-@pytest.fixture
-def plain(monkeypatch, tmp_path):
-    """Be KerasTuner's own worker, which knows nothing of leases, until the search ends."""
-
-    class Worker(keras_tuner.engine.base_tuner.BaseTuner):
-        def run_trial(self, trial, *args, **kwargs):
-            return {"val_accuracy": 0.5 + trial.hyperparameters.get("train.learning_rate")}
-
-    def search(port):
-        monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner7")
-        monkeypatch.setenv("KERASTUNER_ORACLE_IP", HOST)
-        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
-        objective = keras_tuner.Objective("val_accuracy", "max")
-        oracle = keras_tuner.oracles.RandomSearchOracle(objective=objective)
-        worker = Worker(oracle, directory=str(tmp_path), project_name="plain")
-        worker.search(verbose=0)
-        return worker
-
-    return search
-
-
-def until(holds, seconds=60):
-    """Wait for a condition, and fail when it does not come true."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def rows(study):
