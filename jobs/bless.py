@@ -1,7 +1,7 @@
 """Whether a trained model may be published, and why."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -75,14 +75,21 @@ def floors(evaluation: Evaluation, export: Export, config: BlessConfig) -> list[
         _at_least("accuracy", evaluation.accuracy, config.min_accuracy),
         _at_least("class_recall", worst.recall, config.min_class_recall, f"class {worst.label!r}"),
     ]
-    ceilings = (
-        ("calibration_error", evaluation.calibration.error, config.max_calibration_error),
+    error = config.max_calibration_error
+    if error is not None:
+        rules.append(_at_most("calibration_error", evaluation.calibration.error, error))
+    return rules + ceilings(export, config)
+
+
+def ceilings(export: Export, config: BlessConfig) -> list[Rule]:
+    """Hold what was measured of the export against the job's limits."""
+    found = (
         ("latency_ms", export.latency_ms, config.max_latency_ms),
         ("size_mb", export.size_mb, config.max_size_mb),
     )
-    return rules + [
+    return [
         _at_most(name, value, limit)
-        for name, value, limit in ceilings
+        for name, value, limit in found
         if limit is not None and value is not None
     ]
 
@@ -100,7 +107,7 @@ def changes(
     known = np.isin(truth, live.class_names)
     hits, before = (guesses == truth)[known], (live.guesses == truth)[known]
     return [
-        _lost_classes(class_names, live, config),
+        lost_classes(class_names, live.class_names, live.version, config),
         _mcnemar(hits, before, live.version, config),
         _largest_fall(truth[known], hits, before, config.max_class_fall),
     ]
@@ -126,9 +133,12 @@ def _binomial(total: int, k: int) -> float:
     return math.exp(log_ways - total * math.log(2))
 
 
-def _lost_classes(class_names: tuple[str, ...], live: Live, config: BlessConfig) -> Rule:
-    lost = [name for name in live.class_names if name not in class_names]
-    detail = f"version {live.version} knows {', '.join(lost[:5])}" if lost else ""
+def lost_classes(
+    class_names: Sequence[str], before: Sequence[str], version: int, config: BlessConfig
+) -> Rule:
+    """Hold the number of classes that only the live `version` knows against its limit."""
+    lost = [name for name in before if name not in class_names]
+    detail = f"version {version} knows {', '.join(lost[:5])}" if lost else ""
     return _at_most("lost_classes", len(lost), config.max_lost_classes, detail)
 
 

@@ -3,13 +3,15 @@
 import shutil
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jobs.bless import Export
 from jobs.embedded import embedded_server
 from jobs.exits import FAILED, CommandError
 from jobs.golden import LIMIT, Golden
+from jobs.release_config import BlessConfig
 from serving import catalog
 from serving.client import Client, Options
 from serving.errors import CallError
@@ -57,6 +59,16 @@ def latency_ms(export: Path, golden: Golden, place: Path) -> float:
             client.infer({name: row}, model=MODEL, signature=signature)
             seconds.append(time.perf_counter() - started)
     return 1e3 * statistics.median(seconds[WARM:])
+
+
+def measure(
+    export: Path, config: BlessConfig, samples: Callable[[], Golden], place: Path
+) -> Export:
+    """Measure of a SavedModel what the job limits; `samples` are asked for only if need be."""
+    latency = None
+    if config.max_latency_ms is not None:
+        latency = latency_ms(export, samples(), place)
+    return Export(latency, size_mb(export))
 
 
 def size_mb(export: Path) -> float:

@@ -3,7 +3,7 @@
 import logging
 import shutil
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import keras
@@ -133,11 +133,8 @@ class Release:
         if self.job.bless.max_latency_ms is None and self.job.bless.max_size_mb is None:
             return Export()
         trial = export(model, data.info, data.prepare, self.run / "trial-export", {})
-        latency = None
-        if self.job.bless.max_latency_ms is not None:
-            place = self.run / "rehearsal"
-            latency = rehearsal.latency_ms(trial, golden.choose(model, data), place)
-        measured = Export(latency, rehearsal.size_mb(trial))
+        samples = partial(golden.choose, model, data)
+        measured = rehearsal.measure(trial, self.job.bless, samples, self.run / "rehearsal")
         shutil.rmtree(trial)
         return measured
 
