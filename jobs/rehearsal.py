@@ -54,7 +54,7 @@ def latency_ms(export: Path, golden: Golden, place: Path) -> float:
     with _rehearsed(export, place) as client:
         seconds = []
         for number in range(WARM + TIMED):
-            row = rows[number % len(rows)][None]
+            row = rows[[number % len(rows)]]  # one row, bytes or numbers, of a batch
             started = time.perf_counter()
             client.infer({name: row}, model=MODEL, signature=signature)
             seconds.append(time.perf_counter() - started)

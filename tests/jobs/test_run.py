@@ -82,6 +82,16 @@ def test_train_publishes_nothing(workplace):
     assert not (workplace.path / "models").exists()
 
 
+def test_a_model_too_slow_and_too_large_for_the_job_is_not_published(workplace):
+    limits = ("--set", "bless.max_latency_ms=0.001", "--set", "bless.max_size_mb=0.001")
+    floors = ("--set", "bless.min_accuracy=0", "--set", "bless.min_class_recall=0")
+    done = workplace("run", "job.toml", "--set", "train.epochs=1", *floors, *limits)
+    assert done.returncode == 3
+    assert "latency_ms is" in done.stderr
+    assert "size_mb is" in done.stderr
+    assert not list(workplace.path.glob("models/tiny/*"))
+
+
 @pytest.mark.slow
 def test_a_terminated_run_says_how_to_go_on_and_does(workplace):
     command = [sys.executable, "-m", "jobs", "run", "job.toml", "--set", "train.epochs=60"]
