@@ -2,7 +2,6 @@
 
 import logging
 import stat
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from serving.server import ModelServer
 from serving.settings import Listen, Loading, ServerSettings, of_store
 from serving.store import Store
 from serving.version import Retries
+from tests.serving.running import until
 
 Shell = Callable[..., Path]
 IMAGE = np.zeros((1, 4, 4, 1), np.uint8)
@@ -35,13 +35,6 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
 def signed(tmp_path: Path, keys: tuple[Path, Path]) -> Store:
     """A store that signs what is published in it."""
     return Store(tmp_path / "models", signer=seal.read_signer(keys[0]))
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"the condition did not come true within {seconds} s"
-        time.sleep(0.01)
 
 
 def test_only_its_owner_can_read_a_private_key(keys: tuple[Path, Path]):
