@@ -42,8 +42,10 @@ from trainer.config import ModelConfig, TrainConfig
 from trainer.loop import build_metrics
 from trainer.objective import compile_model
 from trainer.recipe import Recipe
+from trainer.step import training_step
 
-BATCH, IMAGES, CLASSES = 128, 1280, 10
+BATCH, STEPS, CLASSES = 128, 100, 10
+IMAGES = BATCH * STEPS  # of an epoch, as long as those of real data: `fit` has work at each end
 SHAPES = {
     "mnist_cnn": (28, 28, 1),
     "lenet5": (32, 32, 1),
@@ -112,12 +114,11 @@ def course(name: str, images: np.ndarray, labels: np.ndarray) -> Rival:
     height, width, channels = SHAPES[name]
     model = zoo.build(name, image_size=(height, width), channels=channels, num_classes=CLASSES)
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    batches = IMAGES // BATCH
 
     def run(steps: int) -> int:
-        epochs = -(-steps // batches)
-        model.fit(images, labels, batch_size=BATCH, epochs=epochs, verbose=0)
-        return epochs * IMAGES
+        epochs, size = max(1, steps // STEPS), min(steps * BATCH, IMAGES)
+        model.fit(images[:size], labels[:size], batch_size=BATCH, epochs=epochs, verbose=0)
+        return epochs * size
 
     return run
 
@@ -127,12 +128,12 @@ def ours(recipe: Recipe, data: Splits, policy: str) -> Rival:
     model = network.build(recipe.model, data.info, policy)
     compile_model(model, recipe.train, steps_per_epoch=data.steps_per_epoch)
     build_metrics(model, data.validation)
-    model.make_train_function()
     batches = iter(data.train_epochs(0))
+    train = training_step(model, batches)
 
     def run(steps: int) -> int:
         for _ in range(steps):
-            model.train_function(batches)
+            train(batches)
         float(model.get_metrics_result()["loss"])  # waits for the last step
         return steps * BATCH
 

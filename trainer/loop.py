@@ -1,12 +1,13 @@
 """The loop of training, from any step of any epoch on.
 
-Keras' own `fit` begins at the first step of an epoch. Its compiled step, its evaluation and its
+Keras' own `fit` begins at the first step of an epoch. What its step does, its evaluation and its
 callbacks are used here, its loop is not.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -25,6 +26,7 @@ from trainer.keeper import Keeper
 from trainer.objective import main_logs, with_targets
 from trainer.optimizers import last_rate, multiply_rate
 from trainer.schedules import plateau_scale
+from trainer.step import Step, training_step
 from trainer.targets import training_targets
 
 Watch = Callable[[tf.data.Dataset], tf.data.Dataset]
@@ -55,11 +57,13 @@ class Loop:
         self.progress = progress
         if self._is_over():
             return progress.history
-        self.model.make_train_function()
         self.callbacks.on_train_begin()
         try:
+            step: Step | None = None
             while not self._is_over():
-                self._train(self._batches(watch))
+                batches = self._batches(watch)
+                step = step or training_step(self.model, batches)
+                self._train(partial(step, batches))
         except Interrupted:
             self.keeper.save(self.model, self.progress)
             raise
@@ -67,11 +71,11 @@ class Loop:
             self.callbacks.on_train_end()
         return self.progress.history
 
-    def _train(self, batches: Iterator[Any]) -> None:
+    def _train(self, train_batch: Callable[[], Any]) -> None:
         """Train to the end, or until a divergence has brought the progress back."""
         try:
             while not self._is_over():
-                self._epoch(batches)
+                self._epoch(train_batch)
         except Diverged as problem:
             keeper, divergence = self.keeper, self.config.divergence
             done = self.progress.rollbacks
@@ -89,7 +93,7 @@ class Loop:
         batches = shared_out(watch(with_targets(self.model, taught)))
         return iter(self.model.distribute_strategy.experimental_distribute_dataset(batches))
 
-    def _epoch(self, batches: Iterator[Any]) -> None:
+    def _epoch(self, train_batch: Callable[[], Any]) -> None:
         epoch = len(self.progress.history)
         if self.progress.step == 0:
             self.model.reset_metrics()
@@ -97,7 +101,7 @@ class Loop:
         started = time.perf_counter() - self.progress.seconds
         for step in range(self.progress.step, self.data.steps_per_epoch):
             self.callbacks.on_train_batch_begin(step)
-            self.model.train_function(batches)
+            train_batch()
             self.progress = replace(
                 self.progress, step=step + 1, seconds=time.perf_counter() - started
             )

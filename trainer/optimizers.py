@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from trainer.adam import Adam, AdamW
 from trainer.config import OptimizerName, TrainConfig
 from trainer.schedules import RATE_SCALE, Scheduled
 
@@ -19,9 +20,9 @@ OPTIMIZERS: dict[OptimizerName, Callable[..., Any]] = {
     "adadelta": keras.optimizers.Adadelta,
     "adafactor": partial(keras.optimizers.Adafactor, relative_step=False),  # heeds our rate
     "adagrad": keras.optimizers.Adagrad,
-    "adam": keras.optimizers.Adam,
+    "adam": Adam,
     "adamax": keras.optimizers.Adamax,
-    "adamw": keras.optimizers.AdamW,
+    "adamw": AdamW,
     "ftrl": keras.optimizers.Ftrl,
     "lamb": keras.optimizers.Lamb,
     "lion": keras.optimizers.Lion,

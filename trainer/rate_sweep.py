@@ -17,6 +17,7 @@ from trainer.distribute import shared_out
 from trainer.loop import build_metrics
 from trainer.objective import NO_WEIGHTS, compile_model, main_logs, with_targets
 from trainer.optimizers import unscaled
+from trainer.step import training_step
 from trainer.targets import training_targets
 
 STEPS = 200  # at most; 25 for a tenfold rate, enough to average over the noise of batches
@@ -72,17 +73,17 @@ def sweep(
         LOWEST, decay_steps=steps - 1, decay_rate=growth
     )
     build_metrics(model, with_targets(model, data.validation))
-    model.make_train_function()
     taught = training_targets(data.train_epochs(0), config, data.source)
     batches = iter(
         model.distribute_strategy.experimental_distribute_dataset(
             shared_out(with_targets(model, taught))
         )
     )
+    train = training_step(model, batches)
     found = RateSweep((), ())
     for step in range(steps):
         model.reset_metrics()
-        model.train_function(batches)
+        train(batches)
         loss = main_logs(model.get_metrics_result())["loss"]
         if not math.isfinite(loss):
             break

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from trainer.dropout import Dropout
 from trainer.zoo.architecture import Options
 
 
@@ -24,7 +25,7 @@ def hidden(
 
 def dropout(x: keras.KerasTensor, rate: float, name: str) -> keras.KerasTensor:
     """Drop `rate` of the values while training; at rate 0 add no layer."""
-    return layers.Dropout(rate, name=name)(x) if rate else x
+    return Dropout(rate, name=name)(x) if rate else x
 
 
 def classify(
