@@ -17,8 +17,8 @@ FAST_BFLOAT16_FLAGS = {
 
 # Multiply-adds for each value that a layer writes. Processor time of a step in float32 over that in
 # bfloat16, on two cores with AVX512_BF16: mlp on 4 features 0.99 (6 multiply-adds), lenet5 0.91 to
-# 1.11 (18 to 26), mnist_cnn 1.23 to 1.52 (39), resnet18 at 32x32 1.06 to 1.09 (175), vgg11 1.5 to
-# 1.6 (474), mlp of 512 units 1.15 to 1.28 (234). Below, casts and memory take what is gained.
+# 1.11 (18 to 26), mnist_cnn 1.4 to 1.6 (39), resnet18 at 32x32 1.4 (175), vgg11 1.8 to 1.9 (474),
+# mlp of 512 units 1.15 to 1.28 (234). Below, casts and memory take what is gained.
 LEAST_PER_VALUE = 32
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import flops, precision, zoo
+from trainer import flops, precision, small_maps, zoo
 
 CLASSES = 5
 SMALL_HEAD = {"classifier": [32, 16]}  # the same code as with 4096 neurons, in a tenth of the time
@@ -93,6 +93,19 @@ def test_one_step_in_mixed_precision_reaches_every_weight_and_breaks_none(case):
     np.testing.assert_allclose(tf.reduce_sum(probabilities, axis=1), np.ones(4), rtol=1e-5)
 
 
+def test_convolutions_as_products_give_the_same_gradients(case):
+    with precision.policy("float64"):  # rounding has no say
+        model = case.build()
+    images = scaled_batch(model)
+    _settle(model, images)
+    plain = _gradients(model, images)
+    with small_maps.as_products(model):
+        ours = _gradients(model, images)
+    for weight, one, other in zip(model.trainable_weights, ours, plain, strict=True):
+        largest = float(tf.reduce_max(tf.abs(other)))
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9 * largest, err_msg=weight.path)
+
+
 def test_saved_and_exported_it_gives_the_same_answers(case, tmp_path):
     # In float64: through a hundred untrained layers float32's rounding grows until it decides the
     # answer, and two right graphs disagree.
@@ -122,6 +135,13 @@ def _settle(model: keras.Model, images: tf.Tensor) -> None:
     for drop in drops:
         drop.rate = 0.0
     model(images, training=True)
+
+
+def _gradients(model: keras.Model, images: tf.Tensor) -> list[tf.Tensor]:
+    labels = tf.range(len(images)) % CLASSES
+    with tf.GradientTape() as tape:
+        losses = keras.losses.sparse_categorical_crossentropy(labels, model(images))
+    return tape.gradient(losses, [weight.value for weight in model.trainable_weights])
 
 
 def test_layer_names_are_the_same_in_every_build_and_unique(case):
