@@ -21,7 +21,7 @@ class Diverged(Exception):
 class Hooks:
     """Functions of the caller. They see training and cannot change it."""
 
-    # steps done, steps in this epoch
+    # steps done, steps in this epoch; after each call, which may take several steps
     on_step: Callable[[int, int], None] = lambda step, steps: None
     # epochs done, metrics
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, logs: None

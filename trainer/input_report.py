@@ -31,7 +31,7 @@ class InputReport(keras.callbacks.Callback):
         self.epochs: list[dict[str, float]] = read(directory)
         self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self._started = self._ended = 0.0
-        self._steps = 0
+        self._steps = self._first = 0
 
     def watch(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Add up the time between asking for a batch and having it."""
@@ -49,9 +49,12 @@ class InputReport(keras.callbacks.Callback):
         self._waited.assign(0.0)
         self._started, self._steps = time.perf_counter(), 0
 
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._first = batch
+
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._ended = time.perf_counter()  # the last one stands: validation comes after it
-        self._steps += 1
+        self._steps += batch + 1 - self._first  # a call may take several
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._steps == 0:

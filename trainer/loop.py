@@ -19,14 +19,15 @@ from trainer.averaging import averaged_weights
 from trainer.callbacks import Diverged, Interrupted
 from trainer.checkpoint import Progress
 from trainer.config import TrainConfig
-from trainer.distribute import shared_out
+from trainer.distribute import ReplicatedModel, shared_out
 from trainer.divergence import LOOK_EVERY, check_loss, go_back, is_finite
 from trainer.history import History, best_epoch, has_converged, rollbacks
 from trainer.keeper import Keeper
 from trainer.objective import main_logs, with_targets
 from trainer.optimizers import last_rate, multiply_rate
+from trainer.pace import Pace
 from trainer.schedules import plateau_scale
-from trainer.step import Step, training_step
+from trainer.step import Steps, training_steps
 from trainer.targets import training_targets
 
 Watch = Callable[[tf.data.Dataset], tf.data.Dataset]
@@ -46,6 +47,7 @@ class Loop:
         self.model, self.data, self.config = model, data, config
         self.keeper, self.callbacks = keeper, callbacks
         self.progress = Progress()
+        self.pace = pace_of(model, config)
 
     def run(self, progress: Progress, watch: Watch) -> History:
         """Train from there to the end, on batches that go through `watch`, and give the history.
@@ -59,11 +61,11 @@ class Loop:
             return progress.history
         self.callbacks.on_train_begin()
         try:
-            step: Step | None = None
+            steps: Steps | None = None
             while not self._is_over():
                 batches = self._batches(watch)
-                step = step or training_step(self.model, batches)
-                self._train(partial(step, batches))
+                steps = steps or training_steps(self.model, batches)
+                self._train(partial(steps, batches))
         except Interrupted:
             self.keeper.save(self.model, self.progress)
             raise
@@ -71,11 +73,11 @@ class Loop:
             self.callbacks.on_train_end()
         return self.progress.history
 
-    def _train(self, train_batch: Callable[[], Any]) -> None:
+    def _train(self, train_batches: Callable[[int], None]) -> None:
         """Train to the end, or until a divergence has brought the progress back."""
         try:
             while not self._is_over():
-                self._epoch(train_batch)
+                self._epoch(train_batches)
         except Diverged as problem:
             keeper, divergence = self.keeper, self.config.divergence
             done = self.progress.rollbacks
@@ -93,23 +95,14 @@ class Loop:
         batches = shared_out(watch(with_targets(self.model, taught)))
         return iter(self.model.distribute_strategy.experimental_distribute_dataset(batches))
 
-    def _epoch(self, train_batch: Callable[[], Any]) -> None:
+    def _epoch(self, train_batches: Callable[[int], None]) -> None:
         epoch = len(self.progress.history)
         if self.progress.step == 0:
             self.model.reset_metrics()
         self.callbacks.on_epoch_begin(epoch)
         started = time.perf_counter() - self.progress.seconds
-        for step in range(self.progress.step, self.data.steps_per_epoch):
-            self.callbacks.on_train_batch_begin(step)
-            train_batch()
-            self.progress = replace(
-                self.progress, step=step + 1, seconds=time.perf_counter() - started
-            )
-            if self.keeper.is_due(self.progress) and is_finite(self._training_logs()):
-                self.keeper.save(self.model, self.progress)
-            if self.progress.step % LOOK_EVERY == 0:
-                self._check(self._training_logs())
-            self.callbacks.on_train_batch_end(step)
+        while self.progress.step < self.data.steps_per_epoch:
+            self._steps(train_batches, started)
         logs = self._training_logs()
         self._check(logs)  # before the validation, which may take minutes
         with averaged_weights(self.model):
@@ -120,6 +113,27 @@ class Loop:
                 self.keeper.save_best(self.model, epoch + 1)
         self._finish(history)
         self.callbacks.on_epoch_end(epoch, logs)
+
+    def _steps(self, train_batches: Callable[[int], None], started: float) -> None:
+        """Take the steps of one call, and do what is due after the last of them."""
+        first, began = self.progress.step, time.perf_counter()
+        count = self.pace.steps(self._steps_until_due())
+        self.callbacks.on_train_batch_begin(first)
+        train_batches(count)
+        now = time.perf_counter()
+        self.pace.took(count, now - began)
+        self.progress = replace(self.progress, step=first + count, seconds=now - started)
+        if self.keeper.is_due(self.progress) and is_finite(self._training_logs()):
+            self.keeper.save(self.model, self.progress)
+        if self.progress.step % LOOK_EVERY == 0:
+            self._check(self._training_logs())
+        self.callbacks.on_train_batch_end(first + count - 1)
+
+    def _steps_until_due(self) -> int:
+        """Count the steps to the next look at the loss, state or end of the epoch."""
+        done = self.progress.step
+        marks = (LOOK_EVERY, self.keeper.every or LOOK_EVERY)
+        return min(self.data.steps_per_epoch - done, *(mark - done % mark for mark in marks))
 
     def _finish(self, history: History) -> None:
         plateau = self.config.plateau
@@ -157,6 +171,11 @@ class Loop:
         finally:
             checkpoint.assign(self.model.metrics_variables, averages)
         return {f"val_{name}": value for name, value in scores.items()}
+
+
+def pace_of(model: keras.Model, config: TrainConfig) -> Pace:
+    """Give the pace that the job asks for; replicas, whose clocks differ, go step by step."""
+    return Pace(config.steps_per_execution or (1 if isinstance(model, ReplicatedModel) else None))
 
 
 def build_metrics(model: keras.Model, batches: tf.data.Dataset) -> None:

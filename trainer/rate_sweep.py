@@ -17,7 +17,7 @@ from trainer.distribute import shared_out
 from trainer.loop import build_metrics
 from trainer.objective import NO_WEIGHTS, compile_model, main_logs, with_targets
 from trainer.optimizers import unscaled
-from trainer.step import training_step
+from trainer.step import training_steps
 from trainer.targets import training_targets
 
 STEPS = 200  # at most; 25 for a tenfold rate, enough to average over the noise of batches
@@ -79,11 +79,11 @@ def sweep(
             shared_out(with_targets(model, taught))
         )
     )
-    train = training_step(model, batches)
+    train = training_steps(model, batches)
     found = RateSweep((), ())
     for step in range(steps):
         model.reset_metrics()
-        train(batches)
+        train(batches, 1)
         loss = main_logs(model.get_metrics_result())["loss"]
         if not math.isfinite(loss):
             break

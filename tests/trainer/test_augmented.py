@@ -15,7 +15,13 @@ from trainer.fit import fit
 from trainer.objective import accuracy, cross_entropy
 
 LENET = ModelConfig(name="lenet5", options={"activation": "relu"})
-TRAIN = TrainConfig(epochs=3, batch_size=100, learning_rate=3e-3, early_stopping_patience=None)
+TRAIN = TrainConfig(
+    epochs=3,
+    batch_size=100,
+    learning_rate=3e-3,
+    early_stopping_patience=None,
+    steps_per_execution=1,  # so that hooks can stop at any step
+)
 AUGMENT = {
     "rotation_range": 10,
     "width_shift_range": 0.1,

@@ -27,7 +27,13 @@ OPTIONS = {
     "dropout": 0.1,
 }
 NET = ModelConfig(name="mnist_cnn", options=OPTIONS)
-CALM = {"epochs": 2, "batch_size": 100, "optimizer": "momentum", "learning_rate": 0.1}
+CALM = {
+    "epochs": 2,
+    "batch_size": 100,
+    "optimizer": "momentum",
+    "learning_rate": 0.1,
+    "steps_per_execution": 1,  # so that hooks can stop at any step
+}
 WILD = CALM | {"epochs": 4, "learning_rate": 1e3, "divergence": {"factor": 1e-4}}
 KNOWN = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 0.3}]
 

@@ -17,7 +17,13 @@ from trainer.optimizers import rate_scale
 DROPOUT_NET = ModelConfig(
     name="mnist_cnn", options={"filters": [4, 4], "units": 16, "first_kernel": 3}
 )
-TRAIN = TrainConfig(epochs=4, batch_size=100, learning_rate=3e-3, early_stopping_patience=None)
+TRAIN = TrainConfig(
+    epochs=4,
+    batch_size=100,
+    learning_rate=3e-3,
+    early_stopping_patience=None,
+    steps_per_execution=1,  # so that hooks can stop at any step
+)
 
 
 def fresh(data, seed: int = 0) -> keras.Model:
@@ -76,6 +82,19 @@ def test_hooks_see_every_step_and_epoch(digits, tmp_path):
     fit(fresh(digits), digits, TRAIN.model_copy(update={"epochs": 2}), tmp_path, hooks)
     assert steps == [(step, 12) for step in range(1, 13)] * 2
     assert epochs == [(e, {"loss", "accuracy", "val_loss", "val_accuracy"}) for e in (1, 2)]
+
+
+@pytest.mark.parametrize("at_once", [5, None])
+def test_steps_make_the_same_weights_however_many_a_call_takes(at_once, digits, tmp_path):
+    step_by_step, several = fresh(digits), fresh(digits)
+    fit(step_by_step, digits, TRAIN, tmp_path / "one")
+    calls, states = [], {"checkpoint_steps": 3, "steps_per_execution": at_once}
+    hooks = Hooks(on_step=lambda step, of: calls.append(step))
+    fit(several, digits, TRAIN.model_copy(update=states), tmp_path / "several", hooks)
+    for one, other in zip(step_by_step.variables, several.variables, strict=True):
+        assert np.array_equal(one, other), one.path
+    assert {3, 6, 9, 12} <= set(calls)  # no call goes beyond a state that is due
+    assert len(calls) < 4 * 12
 
 
 def test_early_stopping_counts_epochs_since_the_best():

@@ -8,7 +8,7 @@ import tensorflow as tf
 from trainer import precision, zoo
 from trainer.config import TrainConfig
 from trainer.objective import compile_model
-from trainer.step import training_step
+from trainer.step import training_steps
 
 
 def batches(count: int = 3) -> tf.data.Dataset:
@@ -30,9 +30,9 @@ def compiled(policy: str = "float32", **settings: object) -> keras.Model:
 def test_it_trains_as_keras_does(jit):
     ours, theirs = compiled(jit=jit), compiled(jit=jit)
     iterator = iter(batches())
-    step = training_step(ours, iterator)
-    for _ in range(3):
-        step(iterator)
+    steps = training_steps(ours, iterator)
+    steps(iterator, 1)
+    steps(iterator, 2)
     theirs.fit(batches(), steps_per_epoch=3, verbose=0, shuffle=False)
     for one, other in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=one.path)
@@ -42,10 +42,9 @@ def test_it_trains_as_keras_does(jit):
 
 def test_it_goes_on_with_another_iterator():
     model = compiled()
-    step = training_step(model, iter(batches()))
+    steps = training_steps(model, iter(batches()))
     other = iter(batches().skip(1))
-    step(other)
-    step(other)
+    steps(other, 2)
     assert int(model.optimizer.iterations) == 2
     next_images, _ = next(other)
     np.testing.assert_array_equal(next_images, next(iter(batches()))[0])
@@ -64,7 +63,7 @@ def test_noise_beyond_a_map_reaches_no_weight():
     model._symbolic_build(data_batch=data.element_spec)
     before = layer.kernel.numpy()
     iterator = iter(data)
-    training_step(model, iterator)(iterator)
+    training_steps(model, iterator)(iterator, 1)
     moved = layer.kernel.numpy() != before
     assert moved[2, 2].any()
     moved[2, 2] = False
