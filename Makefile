@@ -4,8 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYTHONUNBUFFERED ?= 1
+# A worker a core; tests/conftest.py gives each its share of TensorFlow's threads.
+TEST_WORKERS ?= logical
+PYTEST := -m pytest -n $(TEST_WORKERS) --dist worksteal
+FAST := not slow and not full and not gpu and not network and not docker
+SLOW := slow and not full and not gpu and not network and not docker
 
-.PHONY: help venv venv-dev demo check test test-slow test-full compose-test bench docs docs-record \
+.PHONY: help venv venv-dev demo check test test-slow test-full coverage compose-test bench docs docs-record \
     lock wire clean tfx-test
 
 help:  ## list the targets
@@ -33,14 +38,20 @@ check: venv-dev  ## lint, format, types and import rules
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_layering.py
 
-test: venv-dev  ## the test suite, under 10 minutes
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not full and not gpu and not network and not docker'
+test: venv-dev  ## what every change is held against, under 6 minutes on two cores
+	$(BIN)/python $(PYTEST) -m '$(FAST)'
 
-test-slow: venv-dev  ## crash, load and multi-process tests
-	$(BIN)/pytest -m 'slow and not full and not gpu and not network and not docker'
+test-slow: venv-dev  ## crash, load and multi-process tests, under 20 minutes
+	$(BIN)/python $(PYTEST) -m '$(SLOW)'
 
 test-full: venv-dev  ## everything: whole-zoo sweeps, containers, the simulated year
 	$(BIN)/pytest -m 'not gpu and not network'
+
+coverage: venv-dev  ## both tiers with every line counted, processes and forks included
+	rm -f build/coverage/.coverage*
+	$(BIN)/coverage run $(PYTEST) -m '($(FAST)) or ($(SLOW))'
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 compose-test: venv-dev  ## the images and docker-compose on a real engine; DOCKER_HOST names yours
 	if test -z "$$DOCKER_HOST" && test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
@@ -60,7 +71,7 @@ docs: venv-dev  ## the guide as pages in build/docs, which open from the disk
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 docs-record: venv-dev  ## run the commands of PAGES and write what they print into them
-	$(BIN)/python tests/docs/record.py $(PAGES)
+	$(BIN)/python -m tests.docs.record $(PAGES)
 
 lock: venv-dev  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.11 \

@@ -1,31 +1,92 @@
-"""What every test shares: a place for prepared data, made once."""
+"""What every test shares: prepared data, quick processes, a published run, a browser."""
 
-import importlib.util
+import json
 import os
+import shutil
 import subprocess
-import sys
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `convoy` sets it for training
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.chromium import Chromium
+from tests.support.forkserver import ForkServer
+from tests.support.once import Once, session_place
+from tests.support.workplace import JOB, Workplace
+
+pytest_plugins = ["tests.support.budget"]
+Published = tuple[Workplace, dict[str, Any]]
+
+
+def pytest_configure() -> None:
+    """Set TensorFlow up, before a test imports it: the session's workers share the cores."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, threads)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `convoy` sets it for training
+
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """What this session makes once, whichever worker needs it first."""
+    return Once(session_place(tmp_path_factory))
+
+
+@pytest.fixture(scope="session")
+def data_dir(once: Once) -> Path:
     """Prepared sources of this test session."""
-    return tmp_path_factory.mktemp("data")
+    return once.root / "data"
 
 
 @pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, a server's and a client's certificate, made with openssl."""
-    directory = tmp_path_factory.mktemp("certificates")
+def forkserver() -> Iterator[ForkServer]:
+    """Python processes that start in no time."""
+    server = ForkServer()
+    yield server
+    server.close()
 
+
+@pytest.fixture
+def workplace(tmp_path: Path, data_dir: Path, forkserver: ForkServer) -> Workplace:
+    """A fresh workplace with `job.toml`."""
+    (tmp_path / "job.toml").write_text(JOB.format(data_dir=data_dir))
+    return Workplace(tmp_path, forkserver)
+
+
+@pytest.fixture(scope="session")
+def published(once: Once, data_dir: Path, forkserver: ForkServer) -> Published:
+    """A workplace in which `convoy run job.toml` has published once, and what it printed.
+
+    For reading: whoever changes it takes `own_published`.
+    """
+
+    def make(path: Path) -> None:
+        (path / "job.toml").write_text(JOB.format(data_dir=data_dir))
+        outcome = Workplace(path, forkserver).result("run", "job.toml")
+        (path / "outcome.json").write_text(json.dumps(outcome))
+
+    place = once.made("published", make)
+    return Workplace(place, forkserver), json.loads((place / "outcome.json").read_text())
+
+
+@pytest.fixture
+def own_published(tmp_path: Path, published: Published) -> Published:
+    """A copy of `published` that a test may change."""
+    place, outcome = published
+    shutil.copytree(place.path, tmp_path / "published", symlinks=True)
+    return Workplace(tmp_path / "published", place.forkserver), outcome
+
+
+@pytest.fixture(scope="session")
+def certificates(once: Once) -> Path:
+    """An authority, a server's and a client's certificate, made with openssl."""
+    return once.made("certificates", _make_certificates)
+
+
+def _make_certificates(directory: Path) -> None:
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
 
@@ -38,17 +99,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sign = ["x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key"]
         extra = ["-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.pem"]
         openssl(*sign, *extra)
-    return directory
 
 
 @pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A browser of tests/chromium.py, which belongs to no package and is loaded by its path."""
-    path = Path(__file__).with_name("chromium.py")
-    spec = importlib.util.spec_from_file_location("chromium", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    browser = module.Chromium(tmp_path_factory.mktemp("chromium"))
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """A browser that looks at pages."""
+    browser = Chromium(tmp_path_factory.mktemp("chromium"))
     yield browser
     browser.close()

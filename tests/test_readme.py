@@ -10,8 +10,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_job_file_of_the_readme_is_one(tmp_path):
-    text = re.search(r"```toml\n(.*?)```", README, re.DOTALL).group(1)
-    (tmp_path / "job.toml").write_text(text)
+    found = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert found
+    (tmp_path / "job.toml").write_text(found.group(1))
     assert load(tmp_path / "job.toml").model.options == {"activation": "relu"}
 
 

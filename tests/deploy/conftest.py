@@ -5,13 +5,14 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.support.waiting import until
 
 PROGRAMS = ("dockerd", "docker", "docker-compose", "debootstrap")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -48,14 +49,6 @@ DOCUMENTED = {
     "tensorflow_intra_op_parallelism",
     "tensorflow_inter_op_parallelism",
 }
-
-
-def until(met: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait for a condition. Fails, and names it, when it is not met in time."""
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.5)
 
 
 @dataclass(frozen=True)
@@ -130,7 +123,7 @@ def private_engine(directory: Path) -> Iterator[Engine]:
     with log.open("w") as file:
         daemon = subprocess.Popen(command, stdout=file, stderr=file)
     try:
-        until(lambda: engine.answers() or daemon.poll() is not None, 60, "the engine answers")
+        until(lambda: engine.answers() or daemon.poll() is not None, "the engine answers", 60)
         if daemon.poll() is not None:
             last = log.read_text().splitlines()[-1]
             pytest.skip(f"the engine ended with code {daemon.returncode}: {last}")

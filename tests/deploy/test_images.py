@@ -71,7 +71,7 @@ def test_every_package_is_locked(name):
 
 def test_the_trainer_image_installs_what_the_project_declares(tmp_path):
     (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
-    command = [sys.executable, IMAGES / "declared.py", "gpu"]
+    command = [sys.executable, str(IMAGES / "declared.py"), "gpu"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     declared = done.stdout.splitlines()
     assert any(line.startswith("keras-tuner") for line in declared)
@@ -95,8 +95,9 @@ def test_every_installation_is_held_to_the_lock():
 def test_the_two_locks_hold_the_same_tensorflow_and_keras():
     locks = [(ROOT / name).read_text() for name in ("requirements.lock", "requirements-tfx.lock")]
     for package in ("tensorflow", "keras", "keras-tuner", "tensorflow-datasets"):
-        found = {re.search(rf"^{package}==(\S+)", lock, re.MULTILINE)[1] for lock in locks}
-        assert len(found) == 1, package
+        found = [re.findall(rf"^{package}==(\S+)", lock, re.MULTILINE) for lock in locks]
+        assert len(found[0]) == 1, package
+        assert found[0] == found[1], package
 
 
 def test_what_the_dockerfile_copies_is_sent_to_the_engine():

@@ -119,7 +119,7 @@ def retrain(tmp_path: Path, *results: int, tries: int = 5) -> tuple[int, int, st
     )
     program.chmod(0o755)
     settings = {"CONVOY": str(program), "RETRAIN_PAUSE": "0", "RETRAIN_TRIES": str(tries)}
-    command = [SCHEDULE / "retrain.sh", "job.toml", "--set", "train.epochs=2"]
+    command = [str(SCHEDULE / "retrain.sh"), "job.toml", "--set", "train.epochs=2"]
     done = subprocess.run(
         command, env={"PATH": "/usr/bin:/bin", **settings}, capture_output=True, text=True
     )

@@ -4,8 +4,7 @@ import json
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(3600)]
 
@@ -123,14 +124,6 @@ def project(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     found.compose("down", "--volumes", "--remove-orphans")
 
 
-def until(met: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait for a condition. Fails, and names it, when it is not met in time."""
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(1)
-
-
 def left_behind(engine: Any) -> dict[str, str]:
     """Containers, networks and volumes of the project, by what lists them."""
     label = f"label=com.docker.compose.project={PROJECT}"
@@ -142,12 +135,12 @@ def left_behind(engine: Any) -> dict[str, str]:
 def test_a_model_is_trained_served_replaced_and_rolled_back(project: Project):
     labels = write_samples(project.path / "samples")
     project.compose("up", "-d", "embedded")
-    until(lambda: "make demo" in project.compose("logs", "embedded"), 60, "the hint is logged")
+    until(lambda: "make demo" in project.compose("logs", "embedded"), "the hint is logged", 60)
     assert project.state("embedded")["Running"]
     assert project.state("embedded")["Restarts"] == 0
 
     first = project.train(seed=1)
-    until(lambda: project.health("embedded") == "healthy", 180, "the server is healthy")
+    until(lambda: project.health("embedded") == "healthy", "the server is healthy", 180)
     grpc = project.ask("--grpc", "serving:8500")
     rest = project.ask("--rest", "http://serving:8501")
     assert [found["version"] for found in grpc] == [first] * 10
@@ -155,9 +148,9 @@ def test_a_model_is_trained_served_replaced_and_rolled_back(project: Project):
     assert sum(found["label"] == true for found, true in zip(grpc, labels, strict=True)) >= 9
 
     second = project.train(seed=2)
-    until(lambda: project.answers_with(second), 60, "the new version is served")
+    until(lambda: project.answers_with(second), "the new version is served", 60)
     project.compose("run", "--rm", "train", "models", "rollback", "digits")
-    until(lambda: project.answers_with(first), 60, "the version before is served again")
+    until(lambda: project.answers_with(first), "the version before is served again", 60)
     assert project.state("embedded")["Restarts"] == 0
 
     project.compose("down", "--volumes")

@@ -1,19 +1,18 @@
 """Writes into pages of the guide what their commands really print, and takes their pictures.
 
-python tests/docs/record.py docs/course/lenet.md ...
+python -m tests.docs.record docs/course/lenet.md ...
 """
 
-import importlib.util
 import io
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import guide
-import walk
-from listed import unrunnable
 from PIL import Image
+
+from tests.support import guide, walk
+from tests.support.chromium import Chromium
+from tests.support.listed import unrunnable
 
 LONGEST = 34  # lines of output that are shown whole
 HEAD, TAIL = 16, 16  # of those that are not
@@ -69,21 +68,10 @@ def _open(source: Path) -> Image.Image:
         picture.thumbnail((1600, 1600))
         return picture
     place = Path(tempfile.mkdtemp())
-    browser = _browser().Chromium(place)
+    browser = Chromium(place)
     whole = Image.open(io.BytesIO(browser.picture(source, WIDTH))).convert("RGB")
     browser.close()
     return whole.crop((0, 0, whole.width, min(whole.height, HEIGHT)))
-
-
-def _browser() -> Any:
-    path = guide.ROOT / "tests" / "chromium.py"
-    spec = importlib.util.spec_from_file_location("chromium", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"no module at {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

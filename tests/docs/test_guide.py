@@ -6,15 +6,16 @@ import shlex
 import shutil
 import subprocess
 import sys
+from typing import Any
 
-import guide
 import pytest
 import typer
-from guide import Command, File
-from listed import README, REASONS, unrunnable
 
 from jobs.cli import app
 from jobs.config import load
+from tests.support import guide
+from tests.support.guide import Command, File
+from tests.support.listed import README, REASONS, unrunnable
 
 CONTROL = ("&&", "||", "|", ";", "&")
 LANGUAGES = {"bash", "sh", "console", "toml", "python"}
@@ -43,9 +44,10 @@ def simple_commands(line: str) -> list[list[str]]:
     return [words for words in found if words]
 
 
-def parse(words: list[str]) -> dict[str, object]:
+def parse(words: list[str]) -> dict[str, Any]:
     """Let convoy's own parser read a command; gives its parameters. Fails as convoy would."""
-    command, context = typer.main.get_command(app), None
+    command: Any = typer.main.get_command(app)
+    context = None
     while True:
         context = command.make_context(command.name or "convoy", words, parent=context)
         waiting = [*getattr(context, "_protected_args", []), *context.args]

@@ -20,8 +20,8 @@ def test_help_answers_without_loading_tensorflow():
     assert "run" in result.stdout
 
 
-def test_config_schema_is_json_that_describes_every_field(convoy):
-    schema = json.loads(convoy("config", "schema").stdout)
+def test_config_schema_is_json_that_describes_every_field(forkserver):
+    schema = json.loads(forkserver.run("-m", "jobs", "config", "schema").stdout)
     assert set(schema["properties"]) >= {"name", "data", "model", "train", "bless", "publish"}
     for definition in schema["$defs"].values():
         for name, field in definition["properties"].items():
@@ -39,8 +39,8 @@ def test_config_schema_is_json_that_describes_every_field(convoy):
         (["models", "rollback", "m", "--store", "."], "m"),
     ],
 )
-def test_wrong_use_ends_with_code_2_and_one_line(convoy, arguments, message, tmp_path):
-    result = convoy(*arguments, cwd=tmp_path)
+def test_wrong_use_ends_with_code_2_and_one_line(forkserver, arguments, message, tmp_path):
+    result = forkserver.run("-m", "jobs", *arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
@@ -48,18 +48,18 @@ def test_wrong_use_ends_with_code_2_and_one_line(convoy, arguments, message, tmp
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-def test_a_file_that_is_no_image_is_named_before_anything_is_sent(convoy, tmp_path):
-    (tmp_path / "note.png").write_text("text")
-    result = convoy("predict", "--model", "m", str(tmp_path / "note.png"))
+def test_a_file_that_is_no_image_is_named_before_anything_is_sent(workplace):
+    (workplace.path / "note.png").write_text("text")
+    result = workplace("predict", "--model", "m", "note.png")
     assert result.returncode == 2
     assert "note.png is no image: expected one of JPEG, PNG, BMP, GIF, WebP" in result.stderr
 
 
-def test_a_server_that_is_not_there_is_named(convoy, tmp_path):
+def test_a_server_that_is_not_there_is_named(workplace):
     from PIL import Image
 
-    Image.new("L", (4, 4)).save(tmp_path / "a.png")
-    result = convoy("predict", "--model", "m", "--address", "localhost:1", str(tmp_path / "a.png"))
+    Image.new("L", (4, 4)).save(workplace.path / "a.png")
+    result = workplace("predict", "--model", "m", "--address", "localhost:1", "a.png")
     assert result.returncode == 1
     assert "localhost:1" in result.stderr
     assert "Traceback" not in result.stderr

@@ -1,7 +1,7 @@
 """Killed by SIGKILL anywhere and run again, a run ends like an undisturbed one: one version."""
 
 import json
-import time
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,8 @@ from serving import seal
 from serving.server import ModelServer
 from serving.settings import Listen, of_store
 from serving.store import Store
-from tests.jobs.conftest import newest_state
+from tests.support.waiting import until
+from tests.support.workplace import newest_state
 
 STAGES = (
     "data", "check", "train", "evaluate", "bless", "export", "verify", "publish", "probe", "report",
@@ -37,13 +38,13 @@ def settings(workplace) -> Iterator[tuple[str, ...]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(nest, published, tmp_path_factory) -> RunDir:
+def undisturbed(published, tmp_path_factory) -> RunDir:
     """The same job, run once without a disturbance."""
-    place = tmp_path_factory.mktemp("undisturbed")
-    (place / "job.toml").write_bytes((published[0].path / "job.toml").read_bytes())
-    done = nest(place, "run", "job.toml", *QUICK)
+    place = replace(published[0], path=tmp_path_factory.mktemp("undisturbed"))
+    shutil.copy(published[0].path / "job.toml", place.path)
+    done = place("run", "job.toml", *QUICK)
     assert done.returncode == 0, done.stderr
-    return RunDir(place / json.loads(done.stdout)["run"])
+    return RunDir(place.path / json.loads(done.stdout)["run"])
 
 
 def assert_ended_like(undisturbed: RunDir, place: Path) -> None:
@@ -72,9 +73,7 @@ def without_times(path: Path) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_killed_again_and_again_it_ends_like_an_undisturbed_run(
-    nest, workplace, settings, undisturbed
-):
+def test_killed_again_and_again_it_ends_like_an_undisturbed_run(workplace, settings, undisturbed):
     """Inside every stage and after it, one kill after the other, rerun and resumed in turn.
 
     Some stages take a millisecond: a kill that comes too late leaves points behind, which no later
@@ -89,11 +88,10 @@ def test_killed_again_and_again_it_ends_like_an_undisturbed_run(
         runs = sorted(place.glob("runs/tiny/*"))
         again = ("--resume", str(runs[-1]), "--json") if kills % 2 and runs else None
         command = again or ("job.toml", *settings)
-        done = nest.killed(stage, share, place, "run", *command)
-        assert done.returncode == -9, (stage, share, done.stderr)
+        assert workplace.killed(stage, share, "run", *command) == -9, (stage, share)
         kills += 1
     assert kills >= len(points) / 2
-    done = nest(place, "run", "job.toml", *settings)
+    done = workplace("run", "job.toml", *settings)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] in ("published", "unchanged")
     assert_ended_like(undisturbed, place)
@@ -104,26 +102,21 @@ def test_killed_again_and_again_it_ends_like_an_undisturbed_run(
 @pytest.mark.parametrize("inside", [True, False], ids=["inside", "after"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_once_it_ends_like_an_undisturbed_run(
-    nest, workplace, settings, undisturbed, stage, inside
+    workplace, settings, undisturbed, stage, inside
 ):
     share = undisturbed.seconds().get(stage, 0.1) / 2 if inside else None
-    place = workplace.path
-    killed = nest.killed(stage, share, place, "run", "job.toml", *settings)
-    assert killed.returncode == -9
-    done = nest(place, "run", "job.toml", *settings)
+    assert workplace.killed(stage, share, "run", "job.toml", *settings) == -9
+    done = workplace("run", "job.toml", *settings)
     assert done.returncode == 0, done.stderr
-    assert_ended_like(undisturbed, place)
+    assert_ended_like(undisturbed, workplace.path)
 
 
-def test_two_runs_of_a_name_at_once_are_one_run_and_a_clear_word(nest, workplace):
+def test_two_runs_of_a_name_at_once_are_one_run_and_a_clear_word(workplace):
     place = workplace.path
-    pid = nest.start(place, "run", "job.toml", *QUICK)
-    deadline = time.monotonic() + 120
-    while not list(place.glob("runs/tiny/*/state.json")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    second = workplace("run", "job.toml", "--json")
+    with workplace.start("run", "job.toml", *QUICK) as first:
+        until(lambda: list(place.glob("runs/tiny/*/state.json")), "a run")
+        second = workplace("run", "job.toml", "--json")
     assert (second.returncode, second.stdout) == (2, "")
-    assert f"runs/.tiny.lock is held by pid {pid} on " in second.stderr
-    nest.kill()
+    assert f"runs/.tiny.lock is held by pid {first.pid} on " in second.stderr
     with held(place / "runs", "tiny"):  # the crash has released it
         pass

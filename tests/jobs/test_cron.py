@@ -10,12 +10,19 @@ from jobs.cron import WallClock, every, zone
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
+def after(clock: WallClock, previous: datetime | None, now: datetime) -> datetime:
+    """The next time."""
+    found = clock.get_next_fire_time(previous, now)
+    assert found
+    return found
+
+
 def due(expression: str, start: str, count: int, where: ZoneInfo = BERLIN) -> list[str]:
     """The next times, as the clock on the wall shows them, with their distance to UTC."""
     clock = WallClock(expression, where)
     found, previous, now = [], None, datetime.fromisoformat(start).replace(tzinfo=where)
     for _ in range(count):
-        previous = clock.get_next_fire_time(previous, now)
+        previous = after(clock, previous, now)
         found.append(previous.isoformat(" ", "minutes"))
     return found
 
@@ -92,7 +99,7 @@ def test_a_year_of_nights_has_no_gap_and_no_double():
 def test_jitter_comes_after_the_time_and_not_instead_of_it():
     clock = WallClock("0 3 * * *", BERLIN, jitter=600)
     now = datetime(2026, 1, 1, tzinfo=BERLIN)
-    delays = {clock.get_next_fire_time(None, now) - now - timedelta(hours=3) for _ in range(50)}
+    delays = {after(clock, None, now) - now - timedelta(hours=3) for _ in range(50)}
     assert len(delays) > 1
     assert timedelta(0) <= min(delays) <= max(delays) <= timedelta(minutes=10)
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.embedded import embedded_server
 from jobs.exits import CommandError
 from jobs.images import find_images
 from jobs.rundir import RunDir
@@ -41,7 +40,7 @@ def test_a_zip_with_korean_classes_is_trained_published_and_asked(workplace):
     overrides = [part for setting in settings for part in ("--set", setting)]
     outcome = workplace.result("run", "job.toml", *overrides, "--set", "bless.min_accuracy=0.9")
     picture(1, 999).save(workplace.path / "test.png")
-    with embedded_server(str(workplace.path / "models")) as address:
+    with workplace.serving() as address:
         [answer] = workplace.result(
             "predict", "test.png", "--model", "tiny", "--address", address, "--top", "3"
         )

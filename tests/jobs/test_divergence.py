@@ -5,8 +5,8 @@ from jobs.exits import FAILED
 WILD = ("--set", "train.optimizer=sgd", "--set", "train.learning_rate=1e30")
 
 
-def test_a_loss_that_stays_wild_ends_the_command_with_one_line(nest, workplace):
-    done = nest(workplace.path, "train", "job.toml", *WILD)
+def test_a_loss_that_stays_wild_ends_the_command_with_one_line(workplace):
+    done = workplace("train", "job.toml", *WILD)
     assert done.returncode == FAILED
     assert done.stdout == ""
     last = done.stderr.strip().splitlines()[-1]

@@ -54,7 +54,7 @@ def test_chance_alone_breaks_the_limit_about_once_in_a_thousand(classes, tested,
     shares = random.dirichlet(np.full(classes, 5.0))
     alarms = 0
     for _ in range(2000):
-        sides = random.multinomial(tested, shares), random.multinomial(served, shares)
+        sides = [random.multinomial(n, shares).tolist() for n in (tested, served)]
         alarms += psi(*sides) > chance(*sides)
     assert alarms <= 20  # 2 expected by theory, and by smoothing's help rather fewer
 
@@ -64,7 +64,8 @@ def test_a_class_that_doubles_is_seen_through_a_thousand_classes():
     shares = np.full(1000, 0.001)
     moved = shares.copy()
     moved[:100] *= 4
-    sides = random.multinomial(5000, shares), random.multinomial(5000, moved / moved.sum())
+    drawn = (shares, moved / moved.sum())
+    sides = [random.multinomial(5000, probabilities).tolist() for probabilities in drawn]
     assert psi(*sides) > max(0.2, chance(*sides))
 
 

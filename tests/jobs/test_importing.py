@@ -7,7 +7,6 @@ from keras.src.applications import imagenet_utils
 from PIL import Image
 
 from jobs import imagenet
-from jobs.embedded import embedded_server
 from serving.predictions import Prediction, Score
 
 
@@ -35,7 +34,7 @@ def test_a_keras_2_model_is_published_and_answers_as_before(workplace, keras2_mo
     imported = workplace.result("models", "import", *arguments)
     pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(workplace.path / "image.png")
-    with embedded_server(str(workplace.path / "models")) as address:
+    with workplace.serving() as address:
         asked = ["image.png", "--model", "old", "--address", address, "--top", "2"]
         [answer] = workplace.result("predict", *asked)
     expected = model(pixels[None] / 255.0).numpy()[0]

@@ -42,8 +42,8 @@ def test_a_verdict_ends_the_launch_at_once(tmp_path, caplog):
     assert "starting all workers again" not in caplog.text
 
 
-def test_a_wrong_command_is_answered_by_an_example(convoy):
-    done = convoy("launch", "--workers", "2", "predict", "x.png")
+def test_a_wrong_command_is_answered_by_an_example(workplace):
+    done = workplace("launch", "--workers", "2", "predict", "x.png")
     assert done.returncode == USAGE
     assert "received predict x.png. Such as convoy launch --workers 2 run job.toml" in done.stderr
 
@@ -100,7 +100,7 @@ def trained(place: Path, outcome: dict[str, Any]) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, data_dir, convoy) -> list[np.ndarray]:
+def undisturbed(tmp_path_factory, data_dir) -> list[np.ndarray]:
     """The weights that two workers end with when nothing happens to them."""
     place = tmp_path_factory.mktemp("undisturbed")
     write_job(place, data_dir)
@@ -157,10 +157,10 @@ def test_a_launch_told_to_stop_saves_and_goes_on_when_it_is_repeated(
 
 
 @pytest.mark.slow
-def test_a_worker_that_nobody_joins_gives_up(tmp_path, data_dir, monkeypatch, convoy):
-    write_job(tmp_path, data_dir)
+def test_a_worker_that_nobody_joins_gives_up(workplace, data_dir, monkeypatch):
+    write_job(workplace.path, data_dir)
     monkeypatch.setenv("TF_CONFIG", environment(1, free_ports(2))["TF_CONFIG"])
     monkeypatch.setenv("CONVOY_START_DEADLINE", "5")
-    done = convoy("train", "job.toml", cwd=tmp_path)
+    done = workplace("train", "job.toml")
     assert done.returncode == -signal.SIGALRM, done.stderr
     assert "waiting for all 2 workers, at most 5 s" in done.stderr

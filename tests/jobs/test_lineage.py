@@ -179,6 +179,7 @@ def test_show_tells_of_the_live_version_or_another(store: Store):
 
 def test_show_says_when_a_file_was_changed(store: Store):
     version = store.live("pets")
+    assert version
     (store.path("pets", version) / "saved_model.pb").write_text("other")
     assert json.loads(run(store, "show", "pets", "--json").stdout)["intact"] is False
     assert "CHANGED since the export" in run(store, "show", "pets").stdout

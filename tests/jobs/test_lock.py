@@ -29,6 +29,7 @@ def holder(tmp_path: Path):
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
+        assert process.stdout
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()

@@ -13,6 +13,7 @@ def test_a_job_is_swept_and_only_a_picture_is_written(workplace):
     place = workplace.path
     found = find_rate(load(place / "job.toml", ["train.precision=float32"]), place / "lr.png")
     assert len(found.rates) == len(found.losses) <= STEPS
+    assert found.suggestion
     assert 1e-4 < found.suggestion < 0.1  # of Adam
     assert (place / "lr.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in place.iterdir()) == ["job.toml", "lr.png"]

@@ -26,10 +26,10 @@ def job(workplace):
     return load(workplace.path / "job.toml")
 
 
-def test_unchanged_data_and_settings_are_nothing_to_do(nest, published):
-    place, first = published
+def test_unchanged_data_and_settings_are_nothing_to_do(own_published):
+    place, first = own_published
     runs = sorted((place.path / "runs" / "tiny").iterdir())
-    again = result(nest(place.path, "run", "job.toml", "--json"))
+    again = result(place("run", "job.toml", "--json"))
     assert (again["status"], again["code"]) == ("unchanged", 0)
     assert (again["version"], again["run"]) == (first["version"], first["run"])
     assert again["metrics"]["accuracy"] == first["metrics"]["accuracy"]
@@ -37,23 +37,23 @@ def test_unchanged_data_and_settings_are_nothing_to_do(nest, published):
 
 
 @pytest.mark.slow
-def test_a_forced_run_publishes_and_a_rollback_by_a_person_stays(nest, workplace):
+def test_a_forced_run_publishes_and_a_rollback_by_a_person_stays(workplace):
     place = workplace.path
     first, forced = (
-        result(nest(place, "run", "job.toml", "--json", "--force", *QUICK)) for _ in range(2)
+        result(workplace("run", "job.toml", "--json", "--force", *QUICK)) for _ in range(2)
     )
     assert (first["status"], forced["status"]) == ("published", "published")
     store = Store(place / "models")
     assert store.versions("tiny") == [first["version"], forced["version"]]
     # The same data and settings would make the same model again.
     store.rollback("tiny")
-    assert result(nest(place, "run", "job.toml", "--json", *QUICK))["status"] == "unchanged"
+    assert result(workplace("run", "job.toml", "--json", *QUICK))["status"] == "unchanged"
     assert store.live("tiny") == first["version"]
 
 
-def test_a_refused_model_is_judged_again_without_training_it_again(nest, workplace):
+def test_a_refused_model_is_judged_again_without_training_it_again(workplace):
     place, settings = workplace.path, ("--set", "train.epochs=1", "--set", "bless.min_accuracy=1")
-    done = nest(place, "run", "job.toml", "--json", *settings)
+    done = workplace("run", "job.toml", "--json", *settings)
     first = result(done)
     assert (first["status"], first["code"], first["version"]) == ("not_blessed", 3, None)
     assert "not blessed: accuracy is 0." in done.stderr
@@ -62,21 +62,21 @@ def test_a_refused_model_is_judged_again_without_training_it_again(nest, workpla
     assert not (run / "BLESSED").exists()
     assert not (place / "models" / "tiny").exists()
     trained = json.loads((run / "state.json").read_text())["stages"]["train"]
-    again = result(nest(place, "run", "job.toml", "--json", *settings))
+    again = result(workplace("run", "job.toml", "--json", *settings))
     assert (again["run"], again["code"]) == (first["run"], 3)
     assert json.loads((run / "state.json").read_text())["stages"]["train"] == trained
 
 
 @pytest.mark.slow
-def test_a_canary_goes_live_when_it_is_promoted(nest, workplace):
+def test_a_canary_goes_live_when_it_is_promoted(workplace):
     place = workplace.path
-    done = result(nest(place, "run", "job.toml", "--json", "--set", "publish.canary=true", *QUICK))
+    done = result(workplace("run", "job.toml", "--json", "--set", "publish.canary=true", *QUICK))
     store = Store(place / "models")
     assert store.labels("tiny") == {"canary": done["version"]}
-    promoted = result(nest(place, "models", "promote", "tiny", "--json"))
+    promoted = result(workplace("models", "promote", "tiny", "--json"))
     assert promoted == {"name": "tiny", "live": done["version"], "code": 0}
     assert store.labels("tiny") == {"stable": done["version"]}
-    assert nest(place, "models", "promote", "tiny").returncode == 2
+    assert workplace("models", "promote", "tiny").returncode == 2
 
 
 def test_a_run_that_was_stopped_is_gone_on_with_until_its_settings_change(tmp_path, job):

@@ -1,7 +1,6 @@
 """The main job from the command line, with real processes, files and signals."""
 
 import json
-import sys
 import tomllib
 
 import keras
@@ -12,12 +11,11 @@ from PIL import Image
 
 from jobs.config import load
 from jobs.demo import write_samples
-from jobs.embedded import embedded_server
 from jobs.exits import ConfigError
 from jobs.preparation import load_data
 from pipeline import preprocess
 from serving.client import Client
-from tests.jobs.waiting import terminate_when
+from tests.support.waiting import terminate_when
 
 RUN_FILES = {
     "config.toml", "state.json", "data.json", "checkpoints", "logs", "history.csv", "input.json",
@@ -69,8 +67,8 @@ def test_evaluate_repeats_the_scores_of_the_run(published):
     assert sum(map(sum, result["confusion"])) == 360
 
 
-def test_a_finished_run_that_is_resumed_publishes_nothing_new(published):
-    place, outcome = published
+def test_a_finished_run_that_is_resumed_publishes_nothing_new(own_published):
+    place, outcome = own_published
     again = place.result("run", "--resume", outcome["run"])
     assert again["version"] == outcome["version"]
     assert len(place.result("models", "list")[0]["versions"]) == 1
@@ -94,10 +92,14 @@ def test_a_model_too_slow_and_too_large_for_the_job_is_not_published(workplace):
 
 @pytest.mark.slow
 def test_a_terminated_run_says_how_to_go_on_and_does(workplace):
-    command = [sys.executable, "-m", "jobs", "run", "job.toml", "--set", "train.epochs=60"]
-    patient = ["--set", "train.early_stopping_patience=60"]
+    command = ("-m", "jobs", "run", "job.toml", "--set", "train.epochs=60")
+    patient = ("--set", "train.early_stopping_patience=60")
     code, seen = terminate_when(
-        lambda line: line.startswith("epoch 2/60"), [*command, *patient], workplace.path
+        lambda line: line.startswith("epoch 2/60"),
+        workplace.forkserver,
+        *command,
+        *patient,
+        cwd=workplace.path,
     )
     assert code == 75
     assert "interrupted. Continue with: convoy run --resume runs/tiny/" in seen[-1]
@@ -144,15 +146,15 @@ def test_bad_input_ends_with_one_line_and_leaves_no_run(workplace, override, mes
     assert not list((workplace.path / "runs").glob("*/*"))
 
 
-def test_a_run_without_a_trained_model_cannot_be_evaluated(published):
+def test_a_run_without_a_trained_model_cannot_be_evaluated(published, tmp_path):
     place, outcome = published
-    empty = place.path / "empty"
+    empty = tmp_path / "empty"
     empty.mkdir()
     for name in ("config.toml", "state.json"):
         (empty / name).write_bytes((place.path / outcome["run"] / name).read_bytes())
-    done = place("evaluate", "empty")
+    done = place("evaluate", str(empty))
     assert done.returncode == 2
-    assert "no trained model empty/model.keras: continue the run with" in done.stderr
+    assert f"no trained model {empty}/model.keras: continue the run with" in done.stderr
 
 
 def test_one_image_gives_the_same_answer_at_every_door(published, tmp_path):
@@ -170,7 +172,7 @@ def test_one_image_gives_the_same_answer_at_every_door(published, tmp_path):
         "pixels": signatures["serving_default"](image=tf.constant(pixels[None])),
         "file": signatures["image_bytes"](image_bytes=tf.constant([png.read_bytes()])),
     }
-    with embedded_server(str(place.path / "models")) as address, Client(address) as client:
+    with place.serving() as address, Client(address) as client:
         answers["server, pixels"] = client.infer({"image": pixels[None]}, model="tiny")
         [prediction] = client.predict([png], model="tiny", top=10)
     for door, answer in answers.items():
@@ -186,7 +188,7 @@ def test_predict_prints_the_contract_s_json(published, tmp_path):
     place, outcome = published
     job = load(place.path / "job.toml")
     samples = write_samples(job, tmp_path / "samples", 3)
-    with embedded_server(str(place.path / "models")) as address:
+    with place.serving() as address:
         where = ["--model", "tiny", "--address", address]
         answers = place.result("predict", str(tmp_path / "samples"), *where, "--top", "3")
         unknown = place("predict", str(samples[0]), "--model", "none", "--address", address)

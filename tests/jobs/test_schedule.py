@@ -17,8 +17,8 @@ from jobs.notice import Listeners, Notifier
 from jobs.schedule import Planned, Schedule
 from jobs.signals import Signals
 from jobs.timetable import Timetable, read
-from tests.jobs.scheduling import DEAF, Place, once, until
-from tests.jobs.waiting import terminate_when
+from tests.support.scheduling import DEAF, Place, once
+from tests.support.waiting import terminate_when, until
 
 
 @pytest.fixture
@@ -135,7 +135,9 @@ def test_runs_missed_while_no_scheduler_was_there_are_made_up_for_once(
             until(lambda: place.entry().get("last"))
         due = until(lambda: _later(place.entry()["next"], now))
     assert len(place.events("started")) == runs
-    assert due == clock.get_next_fire_time(None, now).replace(microsecond=0)
+    expected = clock.get_next_fire_time(None, now)
+    assert expected
+    assert due == expected.replace(microsecond=0)
 
 
 def _later(text: str, now: datetime) -> datetime | None:
@@ -169,7 +171,7 @@ def test_a_state_that_is_none_is_named(place: Place):
             Timetable(place.state)
 
 
-COMMAND = [sys.executable, "-m", "jobs", "schedule"]
+COMMAND = ("-m", "jobs", "schedule")
 
 
 def test_the_command_refuses_what_could_never_run(
@@ -197,9 +199,10 @@ def test_the_command_refuses_what_could_never_run(
 def test_a_real_run_is_stopped_by_sigterm_and_resumed_by_the_next_schedule(workplace):
     place = workplace.path
     hook = f"sh -c 'cat >> {place}/told; echo >> {place}/told'"
-    job = ["job.toml", "--set", "train.epochs=30", "--on-outcome", hook]
+    job = ("job.toml", "--set", "train.epochs=30", "--on-outcome", hook)
+    started = workplace.forkserver, *COMMAND, *job
     code, lines = terminate_when(
-        lambda line: "epoch 2/30" in line, [*COMMAND, *job, "--every", "1"], place
+        lambda line: "epoch 2/30" in line, *started, "--every", "1", cwd=place
     )
     assert code == 0, lines
     status = workplace.result("schedule", "status")
@@ -208,10 +211,8 @@ def test_a_real_run_is_stopped_by_sigterm_and_resumed_by_the_next_schedule(workp
     assert (place / run / "state.json").is_file()
 
     half_a_day_on = (datetime.now(UTC).hour + 12) % 24
-    cron = ["--cron", f"0 {half_a_day_on} * * *", "--timezone", "UTC"]
-    code, lines = terminate_when(
-        lambda line: "tiny: published" in line, [*COMMAND, *job, *cron], place
-    )
+    cron = ("--cron", f"0 {half_a_day_on} * * *", "--timezone", "UTC")
+    code, lines = terminate_when(lambda line: "tiny: published" in line, *started, *cron, cwd=place)
     assert code == 0, lines
     (interrupted, published) = map(json.loads, (place / "told").read_text().splitlines())
     assert (interrupted["outcome"], interrupted["code"], interrupted["run"]) == (

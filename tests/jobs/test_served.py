@@ -128,6 +128,7 @@ def test_the_live_model_answers_the_test_split_as_it_did_when_it_was_trained(
     live = ask_live(store, "tiny", data)
     names = np.array(data.info.class_names)
     labels = np.concatenate([labels.numpy() for _, labels in data.test])
+    assert live
     assert (live.version, live.class_names) == (version, data.info.class_names)
     accuracy = (live.guesses == names[labels]).mean()
     assert accuracy == pytest.approx(published[1]["metrics"]["accuracy"])
@@ -136,6 +137,7 @@ def test_the_live_model_answers_the_test_split_as_it_did_when_it_was_trained(
 def test_a_live_model_of_another_image_size_can_be_asked(store, job, version):
     larger = job.model_copy(update={"data": job.data.model_copy(update={"image_size": (32, 32)})})
     live = ask_live(store, "tiny", load_data(larger))
+    assert live
     assert len(live.guesses) == 360
 
 

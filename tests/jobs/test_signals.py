@@ -28,6 +28,7 @@ def test_a_signal_that_comes_while_another_thread_starts_a_process_is_not_lost(a
     command = [sys.executable, "-c", STARTS_A_PROCESS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
+            assert process.stdout
             assert process.stdout.readline() == "starting\n"
             process.send_signal(signal.SIGTERM)
             output, _ = process.communicate(timeout=10)

@@ -88,8 +88,8 @@ def test_what_cannot_be_signed_or_examined_is_named(store: Store, keys: tuple[Pa
     assert "no version of cars. Models: pets" in str(refusal("verify", "cars", *place))
 
 
-def test_a_wrong_key_ends_a_run_before_it_has_begun(nest, workplace):
-    done = nest(workplace.path, "run", "job.toml", "--set", "publish.signing_key=none.pem")
+def test_a_wrong_key_ends_a_run_before_it_has_begun(workplace):
+    done = workplace("run", "job.toml", "--set", "publish.signing_key=none.pem")
     assert done.returncode == 2
     assert "publish.signing_key: cannot read the private key none.pem: No such file" in done.stderr
     assert list((workplace.path / "runs" / "tiny").iterdir()) == []

@@ -12,6 +12,7 @@ from jobs.preparation import check_model
 from jobs.rundir import RunDir
 from jobs.trial import with_assignment
 from jobs.tune import open_study, resolve
+from tests.support.search import drawn
 from tuning.trial import Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +44,7 @@ def test_a_ready_space_suits_its_job_and_gives_values_that_train(space, tmp_path
     job = job_of(space)
     study = open_study(job, RunDir.create(tmp_path, "search", job.to_toml()))
     for _ in range(8):
-        given = study.next()
+        given = drawn(study)
         assert given.values.keys() == job.tune.space.keys()
         check_model(with_assignment(job, given))
         study.finish(given.trial, Outcome("scored", 0.5, 3))
@@ -57,6 +58,7 @@ def test_all_that_a_researcher_varies_can_be_searched():
 def test_settings_of_the_command_come_after_those_of_the_space(workplace):
     space = ROOT / "configs/spaces/architectures.toml"
     job = load(workplace.path / "job.toml", ["tune.max_trials=3", "tune.seed=7"], space)
+    assert job.tune
     assert (job.tune.max_trials, job.tune.seed, job.tune.algorithm) == (3, 7, "random")
     assert job.tune.space.keys() == {"model.name", "train.batch_size", "train.optimizer"}
 

@@ -12,7 +12,7 @@ from jobs.tfx_config import TfxConfig
 from jobs.tfx_pipeline.queries import Query
 from jobs.tfx_pipeline.sections import check_job, for_trainer, for_tuner
 from pipeline.config import DataConfig
-from tests.component import arguments
+from tests.support.tfx_component import arguments
 from trainer.tfx import read_settings
 
 TREE = {
@@ -35,8 +35,8 @@ def job(**sections):
 
 @pytest.mark.skipif(importlib.util.find_spec("tfx") is not None, reason="TFX is installed")
 @pytest.mark.parametrize("words", [("run", "x.toml"), ("compile", "x.toml"), ("show", "x")])
-def test_without_tfx_the_commands_say_in_one_line_how_to_get_it(convoy, words):
-    done = convoy("tfx", *words)
+def test_without_tfx_the_commands_say_in_one_line_how_to_get_it(forkserver, words):
+    done = forkserver.run("-m", "jobs", "tfx", *words)
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1
@@ -56,8 +56,9 @@ def test_the_trainer_gets_the_job_without_what_ingestion_has_done(tmp_path):
 def test_the_tuner_gets_the_search_when_it_is_enabled():
     space = {"train.learning_rate": {"choice": [1e-3, 1e-2]}}
     assert for_tuner(job(tune={"space": space})) is None
-    sections = for_tuner(job(tune={"space": space, "enabled": True}))["convoy"]
-    assert sections["tune"]["space"]["train.learning_rate"]["choice"] == [1e-3, 1e-2]
+    given = for_tuner(job(tune={"space": space, "enabled": True}))
+    assert given
+    assert given["convoy"]["tune"]["space"]["train.learning_rate"]["choice"] == [1e-3, 1e-2]
 
 
 def test_a_query_survives_as_text():

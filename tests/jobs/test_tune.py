@@ -18,6 +18,7 @@ from jobs.tune import (
     resolve,
 )
 from jobs.values import read_values, with_values
+from tests.support.search import drawn
 from tuning.trial import Assignment, Outcome
 
 SPACE = [
@@ -85,6 +86,7 @@ def test_hyperband_s_epochs_replace_the_job_s(workplace):
 )
 def test_the_space_is_checked_before_the_first_trial(workplace, overrides, message):
     job = load(workplace.path / "job.toml", overrides)
+    assert job.tune
     with pytest.raises(ConfigError, match=message):
         check_space(job, job.tune)
 
@@ -100,6 +102,7 @@ def test_an_option_may_depend_on_the_architecture(workplace):
         ],
     )
     resolved = resolve(job)
+    assert resolved.tune
     assert resolved.tune.hyperband.max_epochs == job.train.epochs
 
 
@@ -139,10 +142,10 @@ def test_the_next_search_starts_with_the_best_of_the_last(workplace, job):
     second.path.mkdir()
     assert last_best(second, job.tune) == [trial.values for trial in best[:3]]
     study = open_study(job, second)
-    assert study.next().values == {"train.optimizer": "adam", "train.learning_rate": 3e-3}
-    drawn = [study.next().values for _ in range(3)]
+    assert drawn(study).values == {"train.optimizer": "adam", "train.learning_rate": 3e-3}
+    following = [drawn(study).values for _ in range(3)]
     expected = [t.values for t in best if t.id != "0"]
-    assert drawn[0] == expected[0]
+    assert following[0] == expected[0]
 
 
 def test_old_searches_keep_their_records_and_lose_their_trials(workplace):
@@ -166,13 +169,14 @@ def test_values_that_the_space_no_longer_knows_are_not_taken_over(workplace, job
     finish(job, run)
     later = RunDir(run.path.with_name("99991231T000000Z-next"))
     narrow = load(workplace.path / "job.toml", ['tune.space."train.epochs".int=[1, 2]'])
+    assert narrow.tune
     assert last_best(later, narrow.tune) == []
 
 
 def test_trials_that_run_are_shown_with_those_that_ended(workplace, job):
     run = make_run(workplace, job)
     study = open_study(job, run)
-    study.finish(study.next().trial, Outcome("scored", 0.5, 3))
+    study.finish(drawn(study).trial, Outcome("scored", 0.5, 3))
     study.next()
     assert [trial.state for trial in read_trials(run)] == ["COMPLETED", "RUNNING"]
 

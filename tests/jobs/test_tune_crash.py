@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from jobs.tune import JOURNAL
-from tests.jobs.waiting import wait_for
+from tests.support.forkserver import ForkServer, Process
+from tests.support.waiting import until
+from tests.support.workplace import Workplace
 from tuning.journal import read
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -40,13 +42,18 @@ SEARCHES = {  # four trials; six, of which one goes on from another's state
     "hyperband": 'algorithm = "hyperband"\nhyperband = { max_epochs = 3, factor = 3 }' + SPACE,
 }
 
+SEARCH = ("tune", "job.toml", "--workers", "2", "--json")
+
 
 @dataclass(frozen=True)
 class Place:
     """A workplace with a search job, and what `convoy tune` leaves there."""
 
-    path: Path
-    nest: Any
+    workplace: Workplace
+
+    @property
+    def path(self) -> Path:
+        return self.workplace.path
 
     @property
     def run(self) -> Path:
@@ -56,15 +63,8 @@ class Place:
 
     def tune(self, *arguments: str) -> dict[str, Any]:
         """Run the command to its end, which must be a good one."""
-        self.nest.start(self.path, "tune", *arguments, "--json")
-        return self.result()
-
-    def result(self) -> dict[str, Any]:
-        """Wait for the command that was started to end well."""
-        done = self.nest.wait()
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
-        return json.loads(done.stdout)
+        with self.workplace.start("tune", *arguments, "--json") as search:
+            return result(search)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """The journal's events of a kind; none before the search has begun."""
@@ -82,15 +82,23 @@ class Place:
         return None
 
 
+def result(search: Process) -> dict[str, Any]:
+    """Wait for a search to end well and return what it printed."""
+    output, errors = search.communicate()
+    assert search.returncode == 0, errors
+    assert "Traceback" not in errors
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
 def board(result: dict[str, Any]) -> list[tuple[Any, ...]]:
     """What must not depend on interruptions: everything but the seconds."""
     return [(t["id"], t["state"], t["values"], t["score"], t["reason"]) for t in result["trials"]]
 
 
-def make_place(path: Path, data_dir: Path, nest: Any, tune: str) -> Place:
-    path.mkdir(exist_ok=True)
+def make_place(path: Path, data_dir: Path, forkserver: ForkServer, tune: str) -> Place:
     (path / "job.toml").write_text(JOB.format(data_dir=data_dir, tune=tune))
-    return Place(path, nest)
+    return Place(Workplace(path, forkserver))
 
 
 @pytest.fixture(scope="module", params=SEARCHES)
@@ -99,36 +107,35 @@ def algorithm(request) -> str:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(algorithm, tmp_path_factory, data_dir, nest) -> list[tuple[Any, ...]]:
+def undisturbed(algorithm, tmp_path_factory, data_dir, forkserver) -> list[tuple[Any, ...]]:
     """The leaderboard of the search that nobody disturbs."""
     path = tmp_path_factory.mktemp("undisturbed")
-    return board(make_place(path, data_dir, nest, SEARCHES[algorithm]).tune("job.toml"))
+    return board(make_place(path, data_dir, forkserver, SEARCHES[algorithm]).tune("job.toml"))
 
 
 @pytest.fixture
-def place(algorithm, tmp_path, data_dir, nest) -> Place:
-    return make_place(tmp_path, data_dir, nest, SEARCHES[algorithm])
+def place(algorithm, tmp_path, data_dir, forkserver) -> Place:
+    return make_place(tmp_path, data_dir, forkserver, SEARCHES[algorithm])
 
 
 def test_a_trial_killed_in_training_is_retried_and_all_are_accounted_for(place, undisturbed):
-    place.nest.start(place.path, "tune", "job.toml", "--workers", "2", "--json")
-    name, pid = wait_for(place.trial_in_training, "a trial in training")
-    os.kill(pid, signal.SIGKILL)
-    result = place.result()
-    assert {trial["state"] for trial in result["trials"]} == {"COMPLETED"}
-    assert len(result["trials"]) == len(undisturbed)
+    with place.workplace.start(*SEARCH) as search:
+        name, pid = until(place.trial_in_training, "a trial in training")
+        os.kill(pid, signal.SIGKILL)
+        found = result(search)
+    assert {trial["state"] for trial in found["trials"]} == {"COMPLETED"}
+    assert len(found["trials"]) == len(undisturbed)
     created = [event["trial"] for event in place.events("create")]
-    assert sorted(created) == sorted(trial["id"] for trial in result["trials"])
+    assert sorted(created) == sorted(trial["id"] for trial in found["trials"])
     retries = [(event["trial"], event["reason"]) for event in place.events("retry")]
     assert retries == [(name, "its process ended by signal SIGKILL")]
 
 
 def test_a_supervisor_killed_and_resumed_ends_as_if_nothing_had_happened(place, undisturbed):
-    place.nest.start(place.path, "tune", "job.toml")
-    wait_for(lambda: place.events("end"), "a finished trial")
-    _, pid = wait_for(place.trial_in_training, "a trial in training")
-    place.nest.kill()
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the orphan to be killed")
+    with place.workplace.start("tune", "job.toml"):
+        until(lambda: place.events("end"), "a finished trial")
+        _, pid = until(place.trial_in_training, "a trial in training")
+    until(lambda: not Path(f"/proc/{pid}").exists(), "the orphan to be killed")
     kept = place.events("end")
     with (place.run / JOURNAL).open("a") as file:
         file.write('{"event": "end", "id": ')  # the crash came in the middle of a line
@@ -142,31 +149,31 @@ def test_a_supervisor_killed_and_resumed_ends_as_if_nothing_had_happened(place, 
 
 
 @pytest.fixture
-def random_search(tmp_path, data_dir, nest) -> Place:
-    return make_place(tmp_path, data_dir, nest, SEARCHES["random"])
+def random_search(tmp_path, data_dir, forkserver) -> Place:
+    return make_place(tmp_path, data_dir, forkserver, SEARCHES["random"])
 
 
 def test_a_terminated_search_exits_75_and_goes_on_from_there(random_search):
     place = random_search
-    pid = place.nest.start(place.path, "tune", "job.toml", "--workers", "2", "--json")
-    wait_for(place.trial_in_training, "a trial in training")
-    os.kill(pid, signal.SIGTERM)
-    done = place.nest.wait()
-    assert (done.returncode, done.stdout) == (75, "")
-    assert f"convoy tune --resume {place.run.relative_to(place.path)}" in done.stderr
-    assert "Traceback" not in done.stderr
+    with place.workplace.start(*SEARCH) as search:
+        until(place.trial_in_training, "a trial in training")
+        search.terminate()
+        output, errors = search.communicate()
+    assert (search.returncode, output) == (75, "")
+    assert f"convoy tune --resume {place.run.relative_to(place.path)}" in errors
+    assert "Traceback" not in errors
     states = [trial["state"] for trial in place.tune("--resume", str(place.run))["trials"]]
     assert states == ["COMPLETED"] * 4
 
 
 def test_the_process_that_starts_trials_may_die_too(random_search):
     place = random_search
-    pid = place.nest.start(place.path, "tune", "job.toml", "--workers", "2", "--json")
-    _, trial = wait_for(place.trial_in_training, "a trial in training")
-    nursery = int(Path(f"/proc/{trial}/stat").read_text().rpartition(")")[2].split()[1])
-    assert nursery != pid
-    os.kill(nursery, signal.SIGKILL)
-    assert {trial["state"] for trial in place.result()["trials"]} == {"COMPLETED"}
+    with place.workplace.start(*SEARCH) as search:
+        _, trial = until(place.trial_in_training, "a trial in training")
+        nursery = int(Path(f"/proc/{trial}/stat").read_text().rpartition(")")[2].split()[1])
+        assert nursery != search.pid
+        os.kill(nursery, signal.SIGKILL)
+        assert {trial["state"] for trial in result(search)["trials"]} == {"COMPLETED"}
     reasons = {event["reason"] for event in place.events("retry")}
     assert reasons == {"the process that starts trials was killed"}
 
@@ -182,20 +189,20 @@ memory_limit_mb = 2000
 
 
 def test_what_raises_diverges_or_swells_is_recorded_and_the_search_goes_on(
-    tmp_path, data_dir, nest
+    tmp_path, data_dir, forkserver
 ):
     """AlexNet takes no vectors; two hidden layers of 40,000 neurons have 6.4 GB of weights."""
-    place = make_place(tmp_path, data_dir, nest, FAULTY)
+    place = make_place(tmp_path, data_dir, forkserver, FAULTY)
     layers = "model.options={ units = 8, hidden_layers = 2 }"
     quick = ("--set", "train.batch_size=4", "--set", "train.epochs=3")  # two halvings are left
-    result = place.tune("job.toml", "--set", layers, *quick, "--workers", "2")
+    searched = place.tune("job.toml", "--set", layers, *quick, "--workers", "2")
     found = {}
-    for trial in result["trials"]:
+    for trial in searched["trials"]:
         values = trial["values"]
-        point = (values["model.name"], values.get("model.options.units"))
-        found[*point, values.get("train.learning_rate")] = (trial["state"], trial["reason"])
+        names = ("model.name", "model.options.units", "train.learning_rate")
+        found[tuple(map(values.get, names))] = (trial["state"], trial["reason"])
     assert found[("mlp", 8, 1e-3)] == ("COMPLETED", None)
-    expected = {
+    expected: dict[tuple[Any, ...], str] = {
         ("mlp", 8, 1e30): "the loss",
         ("mlp", 40000, None): "out of memory, even with one example in a batch",
         ("alexnet", None, None): "'alexnet' takes image; iris gives features",

@@ -5,8 +5,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,9 @@ from typing import Any
 import pytest
 
 from jobs.tune import JOURNAL
-from tests.jobs.waiting import SECONDS, wait_for
+from tests.support.forkserver import ForkServer, Process
+from tests.support.waiting import until
+from tests.support.workplace import Workplace
 from tuning.journal import read
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -47,13 +47,13 @@ HOST = "127.0.0.1"
 class Hosts:
     """Processes of one search; each may have a directory of its own, as another host has."""
 
-    def __init__(self, path: Path, job: str) -> None:
-        self.path = path
+    def __init__(self, path: Path, job: str, forkserver: ForkServer) -> None:
+        self.path, self.forkserver = path, forkserver
         (path / "job.toml").write_text(job)
         with socket.socket() as free:
             free.bind((HOST, 0))
             self.port = free.getsockname()[1]
-        self.processes: dict[str, subprocess.Popen[str]] = {}
+        self.processes: dict[str, Process] = {}
 
     def start(self, name: str, *arguments: str) -> None:
         """Start `convoy tune` under a tuner id."""
@@ -62,26 +62,19 @@ class Hosts:
             "KERASTUNER_ORACLE_IP": HOST,
             "KERASTUNER_ORACLE_PORT": str(self.port),
         }
-        with (self.path / f"{name}.err").open("a") as messages:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "jobs", "tune", *arguments, "--json"],
-                cwd=self.path,
-                env={**os.environ, **variables},
-                stdout=subprocess.PIPE,
-                stderr=messages,
-                text=True,
-            )
+        command = ("-m", "jobs", "tune", *arguments, "--json")
+        self.processes[name] = self.forkserver.start(
+            *command, cwd=self.path, env={**os.environ, **variables}
+        )
 
     def kill(self, name: str) -> None:
         """End a process at once, by SIGKILL."""
-        process = self.processes.pop(name)
-        process.kill()
-        process.communicate()
+        with self.processes.pop(name):
+            pass
 
     def result(self, name: str) -> Any:
-        """Wait for a process to end well and give what it printed."""
-        printed, _ = self.processes[name].communicate(timeout=SECONDS)
-        told = (self.path / f"{name}.err").read_text()
+        """Wait for a process to end well and return what it printed."""
+        printed, told = self.processes[name].communicate()
         assert self.processes[name].returncode == 0, told
         assert "Traceback" not in told
         return json.loads(printed)
@@ -123,8 +116,8 @@ def job(request, data_dir) -> str:
 
 
 @pytest.fixture
-def hosts(job, tmp_path) -> Iterator[Hosts]:
-    made = Hosts(tmp_path, job)
+def hosts(job, tmp_path, forkserver) -> Iterator[Hosts]:
+    made = Hosts(tmp_path, job, forkserver)
     yield made
     made.close()
 
@@ -148,7 +141,7 @@ def test_the_trials_of_a_killed_worker_are_run_by_another_that_shares_no_files(h
     hosts.start("chief", "job.toml", "--chief")
     hosts.start("lost", "--worker")
     hosts.start("other", "job.toml", "--worker", "--runs", "elsewhere")
-    trial = wait_for(lambda: hosts.training("lost"), "a trial in training")
+    trial = until(lambda: hosts.training("lost"), "a trial in training")
     hosts.kill("lost")
     result = hosts.result("chief")
     assert_accounted_for(hosts, result)
@@ -160,11 +153,11 @@ def test_the_trials_of_a_killed_worker_are_run_by_another_that_shares_no_files(h
 
 
 @pytest.fixture(scope="module")
-def undisturbed(job, tmp_path_factory, nest) -> list[tuple[Any, ...]]:
+def undisturbed(job, tmp_path_factory, forkserver) -> list[tuple[Any, ...]]:
     """The leaderboard of the search that one supervisor runs and nobody disturbs."""
     place = tmp_path_factory.mktemp("undisturbed")
     (place / "job.toml").write_text(job)
-    done = nest(place, "tune", "job.toml", "--json")
+    done = Workplace(place, forkserver)("tune", "job.toml", "--json")
     assert done.returncode == 0, done.stderr
     return board(json.loads(done.stdout))
 
@@ -172,12 +165,12 @@ def undisturbed(job, tmp_path_factory, nest) -> list[tuple[Any, ...]]:
 def test_a_chief_killed_and_started_again_ends_like_an_undisturbed_search(hosts, undisturbed):
     hosts.start("chief", "job.toml", "--chief")
     hosts.start("worker", "--worker")
-    wait_for(lambda: hosts.events("end"), "a finished trial")
-    trial = wait_for(lambda: hosts.training("worker"), "a trial in training")
+    until(lambda: hosts.events("end"), "a finished trial")
+    trial = until(lambda: hosts.training("worker"), "a trial in training")
     hosts.kill("chief")
     kept = hosts.events("end")
     result = hosts.run / "trials" / trial / "result.json"
-    wait_for(result.exists, "the worker to go on without a chief")
+    until(result.exists, "the worker to go on without a chief")
     hosts.start("chief", "--resume", str(hosts.run), "--chief")
     resumed = hosts.result("chief")
     assert_accounted_for(hosts, resumed)
@@ -191,10 +184,11 @@ def test_a_chief_killed_and_started_again_ends_like_an_undisturbed_search(hosts,
 def test_a_worker_asked_to_stop_hands_its_trial_over_at_once(hosts):
     hosts.start("chief", "job.toml", "--chief", "--set", "tune.lease_seconds=200")
     hosts.start("first", "--worker")
-    trial = wait_for(lambda: hosts.training("first"), "a trial in training")
+    trial = until(lambda: hosts.training("first"), "a trial in training")
     hosts.processes["first"].send_signal(signal.SIGTERM)
-    assert hosts.processes["first"].wait(SECONDS) == 75
-    assert "other workers go on with its trials" in (hosts.path / "first.err").read_text()
+    _, told = hosts.processes["first"].communicate()
+    assert hosts.processes["first"].returncode == 75
+    assert "other workers go on with its trials" in told
     hosts.start("second", "--worker")
     assert_accounted_for(hosts, hosts.result("chief"))
     assert [event["trial"] for event in hosts.events("release")] == [trial]

@@ -1,8 +1,6 @@
 """A run that searches before it trains, or takes what an earlier search has found."""
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from jobs.exits import CommandError, ConfigError
 from jobs.rundir import RunDir
 from jobs.tune import JOURNAL
 from serving.store import Store
-from tests.jobs.waiting import wait_for
+from tests.support.waiting import until
 from tuning.journal import read
 
 SEARCH = """
@@ -29,7 +27,7 @@ workers = 2
 
 @pytest.fixture
 def place(workplace) -> Path:
-    """A workplace whose job searches; it trains one epoch, so that it takes no time."""
+    """The path of a workplace whose job searches, and trains one epoch."""
     text = (workplace.path / "job.toml").read_text().replace("epochs = 3", "epochs = 1")
     (workplace.path / "job.toml").write_text(text + SEARCH)
     return workplace.path
@@ -45,8 +43,8 @@ def searches(place: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_a_run_searches_and_then_trains_the_best(nest, place):
-    outcome = result(nest(place, "run", "job.toml", "--json"))
+def test_a_run_searches_and_then_trains_the_best(workplace, place):
+    outcome = result(workplace("run", "job.toml", "--json"))
     assert outcome["status"] == "published"
     assert "search" in outcome["seconds"]
     [search] = searches(place)
@@ -58,26 +56,25 @@ def test_a_run_searches_and_then_trains_the_best(nest, place):
     assert told["values"] == json.loads(best)["values"]
     assert card["config"]["train"]["batch_size"] == told["values"]["train.batch_size"]
     assert card["config"]["train"]["optimizer"] == told["values"]["train.optimizer"]
-    again = result(nest(place, "run", "job.toml", "--json"))
+    again = result(workplace("run", "job.toml", "--json"))
     assert (again["status"], again["version"]) == ("unchanged", outcome["version"])
     assert searches(place) == [search]
 
 
 @pytest.mark.slow
-def test_a_search_inside_a_run_goes_on_after_an_interruption_and_starts_the_next(nest, place):
-    pid = nest.start(place, "run", "job.toml", "--json")
-    wait_for(lambda: _ended(place), "a finished trial")
-    os.kill(pid, signal.SIGTERM)
-    done = nest.wait()
-    assert done.returncode == 75, done.stderr
+def test_a_search_inside_a_run_goes_on_after_an_interruption_and_starts_the_next(workplace, place):
+    with workplace.start("run", "job.toml", "--json") as run:
+        until(lambda: _ended(place), "a finished trial")
+        run.terminate()
+        assert run.wait() == 75, run.stderr.read()
     [search] = searches(place)
     kept = _ended(place)
-    outcome = result(nest(place, "run", "job.toml", "--json"))
+    outcome = result(workplace("run", "job.toml", "--json"))
     assert Path(outcome["run"]).name == search.name
     assert searches(place) == [search]
     assert _ended(place)[: len(kept)] == kept
     assert len(_ended(place)) == 3
-    forced = result(nest(place, "run", "job.toml", "--force", "--json"))
+    forced = result(workplace("run", "job.toml", "--force", "--json"))
     second = searches(place)[1]
     assert second.name == Path(forced["run"]).name
     warm = read(second / JOURNAL)[0]["warm"]
@@ -124,10 +121,10 @@ def test_workers_that_train_together_do_not_search(place, monkeypatch):
         _execute(_open(place / "job.toml", None, None), place / "runs", train_only=False)
 
 
-def test_a_wrong_space_is_refused_before_the_data_are_read(nest, place):
+def test_a_wrong_space_is_refused_before_the_data_are_read(workplace, place):
     text = (place / "job.toml").read_text().replace('"train.optimizer" =', '"train.optimiser" =')
     (place / "job.toml").write_text(text)
-    done = nest(place, "run", "job.toml", "--json")
+    done = workplace("run", "job.toml", "--json")
     assert (done.returncode, done.stdout) == (2, "")
     assert "tune.space: train.optimiser: unknown key" in done.stderr
     assert "Traceback" not in done.stderr

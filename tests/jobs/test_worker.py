@@ -11,7 +11,7 @@ from jobs.oracle import Post
 from jobs.rundir import RunDir
 from jobs.tune import open_study, resolve
 from jobs.worker import work
-from tests.tuning.conftest import Notes
+from tests.support.search import Notes
 from tuning.chief import Chief
 from tuning.service import Terms, listening
 

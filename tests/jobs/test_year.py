@@ -18,7 +18,8 @@ from serving.errors import ServingError
 from serving.server import ModelServer
 from serving.settings import Listen, of_store
 from serving.store import Store
-from tests.jobs.inbox import Inbox
+from tests.support.inbox import Inbox
+from tests.support.workplace import Workplace
 
 JOB = """
 name = "digits"
@@ -94,8 +95,7 @@ class Caller:
 class Year:
     """The place of work, and what is expected of the store's history."""
 
-    place: Path
-    nest: Any
+    workplace: Workplace
     address: str
     inbox: Inbox
     growth: int
@@ -103,11 +103,15 @@ class Year:
     accuracies: list[float] = field(default_factory=list)
 
     @property
+    def place(self) -> Path:
+        return self.workplace.path
+
+    @property
     def store(self) -> Store:
         return Store(self.place / "models")
 
     def run(self, *settings: str, code: int) -> dict[str, Any]:
-        done = self.nest(self.place, "run", "job.toml", "--json", *self._probing(), *settings)
+        done = self.workplace("run", "job.toml", "--json", *self._probing(), *settings)
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout) if done.stdout else {}
 
@@ -146,8 +150,7 @@ class Year:
         self.inbox.grow(self.growth)
         for stage in KILLED:
             command = ("run", "job.toml", "--json", *self._probing())
-            done = self.nest.killed(stage, 0.01, self.place, *command)
-            assert done.returncode == -9, done.stderr
+            assert self.workplace.killed(stage, 0.01, *command) == -9, stage
         outcome = self.run(code=0)
         assert self.store.live("digits") == outcome["version"]
         self.events.append("publish")
@@ -186,16 +189,16 @@ def live_through(year: Year, months: tuple[str, ...]) -> Caller:
     with Caller(year.address, image) as caller:
         for month in others:
             year.measure()
-            acts.get(month, getattr(year, month, None))()
+            (acts.get(month) or getattr(year, month))()
         year.measure()
     return caller
 
 
-def begin_year(place: Path, nest: Any, address: str, epochs: int, growth: int) -> Year:
-    (place / "job.toml").write_text(JOB.replace("EPOCHS", str(epochs)))
-    inbox = Inbox(place / "inbox")
+def begin_year(workplace: Workplace, address: str, epochs: int, growth: int) -> Year:
+    (workplace.path / "job.toml").write_text(JOB.replace("EPOCHS", str(epochs)))
+    inbox = Inbox(workplace.path / "inbox")
     inbox.grow(400)
-    return Year(place, nest, address, inbox, growth)
+    return Year(workplace, address, inbox, growth)
 
 
 def assert_all_is_well(year: Year, caller: Caller) -> None:
@@ -224,13 +227,13 @@ def withdrawn(history: list[dict[str, Any]]) -> set[int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_half_a_year_of_retraining(tmp_path, nest, address):
-    year = begin_year(tmp_path, nest, address, epochs=10, growth=250)
+def test_half_a_year_of_retraining(workplace, address):
+    year = begin_year(workplace, address, epochs=10, growth=250)
     assert_all_is_well(year, live_through(year, SHORT))
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-def test_a_year_of_retraining(tmp_path, nest, address):
-    year = begin_year(tmp_path, nest, address, epochs=16, growth=110)
+def test_a_year_of_retraining(workplace, address):
+    year = begin_year(workplace, address, epochs=16, growth=110)
     assert_all_is_well(year, live_through(year, LONG))

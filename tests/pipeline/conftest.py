@@ -1,11 +1,29 @@
-"""Small real data sets, written by the tests."""
+"""Small real data sets, written by the tests, and a preparation of one that is killed."""
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.support.forkserver import ForkServer
+
+STALLED = """
+import signal, sys
+from pathlib import Path
+from pipeline.sources.folder import folder
+from pipeline.sources.source import SourceBuilder, prepare
+source = folder(sys.argv[1], Path(sys.argv[2]))
+examples = source.splits["train"]
+def one():
+    yield next(examples())
+    print("written", file=sys.__stdout__, flush=True)  # TFDS' own words go elsewhere
+    signal.pause()
+source.splits["train"] = one
+prepare(SourceBuilder(source, Path(sys.argv[2])))
+"""
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -37,3 +55,16 @@ def folder_dir(tmp_path: Path) -> Path:
             suffix = ".png" if number % 2 else ".jpg"
             Image.fromarray(pixels).save(tmp_path / label / f"{number}{suffix}")
     return tmp_path
+
+
+@pytest.fixture
+def stalled(forkserver: ForkServer) -> Callable[[Path, Path], None]:
+    """Start to prepare a folder of images in a process, and kill it when it has written one."""
+
+    def kill(folder: Path, data_dir: Path) -> None:
+        with forkserver.start("-c", STALLED, str(folder), str(data_dir)) as process:
+            assert process.stdout.readline() == "written\n", process.communicate()
+            process.kill()
+            assert process.wait() == -9
+
+    return kill

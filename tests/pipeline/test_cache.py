@@ -1,8 +1,4 @@
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +7,24 @@ import tensorflow as tf
 
 from pipeline import DataConfig, load
 from pipeline.cache import CacheFile
+from pipeline.dataset import Splits, open_data
+from pipeline.examples import Reader
+from pipeline.standardize import Preparation
+from tests.support.forkserver import ForkServer
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (70, 3, 4, 3), dtype=np.uint8)
 LABELS = np.arange(70, dtype=np.int64) - 5
 
 STALLING_WRITER = """
-import sys, time
+import signal, sys
 import tensorflow as tf
 from pathlib import Path
 from pipeline.cache import CacheFile
 def examples():
     for number in range(70):
         if number == 65:
-            Path(sys.argv[2]).touch()
-            time.sleep(600)
+            print("stalled", flush=True)
+            signal.pause()
         yield tf.zeros((3, 4, 3), tf.uint8), number
 spec = tf.TensorSpec((3, 4, 3), tf.uint8), tf.TensorSpec((), tf.int64)
 CacheFile(Path(sys.argv[1]), (3, 4, 3), 70).write(
@@ -55,15 +55,12 @@ def test_what_was_written_is_read_in_the_same_order(tmp_path):
     assert images.shape[1:] == (3, 4, 3)
 
 
-def test_a_writer_that_is_killed_leaves_nothing_that_is_taken_for_a_cache(tmp_path):
-    file, reached = cache_file(tmp_path), tmp_path / "reached"
-    writer = subprocess.Popen([sys.executable, "-c", STALLING_WRITER, str(file.path), str(reached)])
-    deadline = time.monotonic() + 60
-    while not reached.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.kill(writer.pid, signal.SIGKILL)
-    writer.wait(timeout=30)
-    assert reached.exists()
+def test_a_writer_that_is_killed_leaves_nothing_that_is_taken_for_a_cache(
+    tmp_path: Path, forkserver: ForkServer
+):
+    file = cache_file(tmp_path)
+    with forkserver.start("-c", STALLING_WRITER, str(file.path)) as writer:
+        assert writer.stdout.readline() == "stalled\n", writer.communicate()
     assert not file.is_complete()
     file.write(examples())  # the lock died with its holder
     assert file.is_complete()
@@ -79,9 +76,13 @@ def test_a_cut_off_file_is_written_anew(tmp_path):
     assert len(list(file.read())) == 70
 
 
+@pytest.fixture(scope="module")
+def reference(data_dir: Path) -> Splits:
+    return load(digits(data_dir, shuffle_buffer=500), 50)
+
+
 @pytest.mark.parametrize("cache", ["memory", "disk"])
-def test_batches_are_the_same_wherever_they_are_kept(data_dir, cache):
-    reference = load(digits(data_dir, shuffle_buffer=500), 50)
+def test_batches_are_the_same_wherever_they_are_kept(reference: Splits, data_dir: Path, cache: str):
     data = load(digits(data_dir, shuffle_buffer=500, cache=cache), 50)
     for split in ("validation", "test"):
         pairs = zip(getattr(reference, split), getattr(data, split), strict=True)
@@ -90,15 +91,26 @@ def test_batches_are_the_same_wherever_they_are_kept(data_dir, cache):
     assert all(np.array_equal(one[0], other[0]) for one, other in pairs)
 
 
-def test_what_exceeds_the_limit_goes_to_disk_and_is_found_there_again(tmp_path):
-    small = digits(tmp_path, cache_limit_mb=1)
-    load(small, 50)
-    assert not (tmp_path / "decoded").exists()  # 1,797 images of 64 bytes
-    large = digits(tmp_path, cache_limit_mb=1, image_size=(32, 32))
-    load(large, 50)
+def read(config: DataConfig) -> None:
+    """Have the decoded examples kept where the job says, and assemble no batches of them."""
+    data = open_data(config)
+    prepare = Preparation(data.info.shape, "unit", config.resize, config.augment)
+    Reader(config, data.info.digest, prepare, data.slices).read()
+
+
+def test_what_exceeds_the_limit_goes_to_disk_and_is_found_there_again(
+    idx_dir: Path, tmp_path: Path
+):
+    config = DataConfig(
+        source=f"idx:{idx_dir}", data_dir=str(tmp_path), channels=1, cache_limit_mb=1
+    )
+    read(config)
+    assert not (tmp_path / "decoded").exists()  # 26 images of 20 bytes
+    large = config.model_copy(update={"image_size": (256, 256)})
+    read(large)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "decoded").glob("*.bin")}
     assert len(files) == 3
-    load(large, 50)
+    read(large)
     assert files == {path: path.stat().st_mtime_ns for path in files}
-    load(digits(tmp_path, cache_limit_mb=1, image_size=(32, 32), resize="nearest"), 50)
+    read(large.model_copy(update={"resize": "nearest"}))
     assert len(list((tmp_path / "decoded").glob("*.bin"))) == 6  # other pixels, other files

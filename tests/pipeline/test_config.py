@@ -20,4 +20,4 @@ def test_other_forms_are_refused_with_the_list_of_known_ones(source):
 def test_settings_are_frozen():
     config = DataConfig(source="digits")
     with pytest.raises(ValidationError, match="frozen"):
-        config.seed = 3
+        config.seed = 3  # type: ignore[misc]

@@ -1,22 +1,21 @@
 """Copies of data go when they should, and never from under a process that uses them."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline import DataConfig, copies
 from pipeline.dataset import open_data
+from tests.support.forkserver import ForkServer
 
 HOLDING = """
-import sys
+import signal, sys
 from pathlib import Path
 from pipeline import copies
 copies.hold(Path(sys.argv[1]))
 print("held", flush=True)
-sys.stdin.read()
+signal.pause()
 """
 PREPARING = """
 import sys
@@ -33,16 +32,11 @@ def make(place: Path) -> Path:
     return place
 
 
-def test_a_copy_that_another_process_uses_stays_until_that_process_ends(tmp_path: Path):
+def test_a_copy_that_another_process_uses_stays_until_that_process_ends(
+    tmp_path: Path, forkserver: ForkServer
+):
     place = make(tmp_path / "digits" / "1")
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDING, str(place)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with holder:
-        assert holder.stdout is not None
+    with forkserver.start("-c", HOLDING, str(place)) as holder:
         assert holder.stdout.readline() == "held\n"
         assert not copies.discard(place)
         assert (place / "shard").exists()
@@ -71,10 +65,12 @@ def test_a_removal_that_was_killed_is_completed(tmp_path: Path):
     assert not file.exists()
 
 
-def test_a_copy_that_was_removed_is_made_again_and_is_the_same(tmp_path: Path):
+def test_a_copy_that_was_removed_is_made_again_and_is_the_same(
+    tmp_path: Path, forkserver: ForkServer
+):
     def prepare() -> list[str]:
-        command = [sys.executable, "-c", PREPARING, str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        done = forkserver.run("-c", PREPARING, str(tmp_path))
+        assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
     digest, place = prepare()

@@ -10,6 +10,11 @@ def digits(data_dir, **augment):
     return load(DataConfig.model_validate(config), 50)
 
 
+@pytest.fixture(scope="module")
+def turned(data_dir):
+    return digits(data_dir, rotation_range=30)
+
+
 def test_originals_stand_left_of_what_became_of_them(data_dir):
     picture, samples = preview.draw(digits(data_dir, horizontal_flip=True), 5)
     pixels = np.asarray(picture.convert("L")).astype(int)
@@ -24,14 +29,14 @@ def test_originals_stand_left_of_what_became_of_them(data_dir):
     assert not np.array_equal(samples.originals, samples.augmented)
 
 
-def test_more_images_than_a_batch_holds_are_drawn_from_several(data_dir):
-    _, samples = preview.draw(digits(data_dir, rotation_range=30), 70)
+def test_more_images_than_a_batch_holds_are_drawn_from_several(turned):
+    _, samples = preview.draw(turned, 70)
     assert len(samples.originals) == len(samples.augmented) == 70
     assert len({image.tobytes() for image in samples.originals}) > 50  # a batch holds 50
 
 
-def test_augmented_images_are_saved_one_by_one(data_dir, tmp_path):
-    _, samples = preview.draw(digits(data_dir, rotation_range=30), 3)
+def test_augmented_images_are_saved_one_by_one(turned, tmp_path):
+    _, samples = preview.draw(turned, 3)
     preview.save_augmented(samples, tmp_path / "new" / "place")
     files = sorted((tmp_path / "new" / "place").iterdir())
     assert [file.name for file in files] == [f"augmented-00{i}.png" for i in range(3)]

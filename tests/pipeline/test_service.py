@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ import tensorflow as tf
 
 from pipeline import DataConfig, load
 from pipeline.augment_config import AugmentConfig
+from pipeline.dataset import Splits
 
 service = tf.data.experimental.service
 
 
-@pytest.fixture
-def dispatcher() -> Iterator[service.DispatchServer]:
+@pytest.fixture(scope="module")
+def dispatcher() -> Iterator[Any]:
     """A dispatcher and two workers, on free ports."""
     server = service.DispatchServer(service.DispatcherConfig(port=0))
     address = server.target.partition("://")[2]
@@ -25,13 +27,18 @@ def dispatcher() -> Iterator[service.DispatchServer]:
     server._stop()
 
 
+@pytest.fixture(scope="module")
+def plain(data_dir) -> Splits:
+    """Digits prepared without the service, all of them in one batch."""
+    return load(digits(data_dir), 1293)
+
+
 def digits(data_dir, **settings) -> DataConfig:
     return DataConfig(source="digits", data_dir=str(data_dir), channels=1, **settings)
 
 
-def test_two_workers_prepare_the_training_batches(dispatcher, data_dir):
+def test_two_workers_prepare_the_training_batches(dispatcher, data_dir, plain):
     data = load(digits(data_dir, service=dispatcher.target), 100)
-    plain = load(digits(data_dir), 1293)
     known = Counter(image.tobytes() for image in next(iter(plain.train_epochs(0)))[0].numpy())
     seen: Counter[bytes] = Counter()
     for images, labels in data.train_epochs(0).take(2 * data.steps_per_epoch):
@@ -54,11 +61,8 @@ def test_augmentation_runs_on_the_workers(dispatcher, data_dir):
     assert np.allclose(labels.numpy().sum(axis=1), 1, atol=1e-6)
 
 
-def test_evaluation_does_not_depend_on_the_service(data_dir):
+def test_evaluation_does_not_depend_on_the_service(data_dir, plain):
     """No dispatcher listens here: evaluation sees every example once all the same."""
     data = load(digits(data_dir, service="grpc://localhost:1"), 100)
     seen = [image.tobytes() for images, _ in data.test for image in images.numpy()]
-    plain = [
-        image.tobytes() for images, _ in load(digits(data_dir), 7).test for image in images.numpy()
-    ]
-    assert seen == plain
+    assert seen == [image.tobytes() for images, _ in plain.test for image in images.numpy()]

@@ -1,6 +1,4 @@
-import subprocess
-import sys
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ from PIL import Image
 
 from pipeline.sources import open_source
 from pipeline.sources.idx import read_idx
+from tests.support.forkserver import ForkServer
 
 
 def test_digits_are_all_there_and_stratified(data_dir):
@@ -56,24 +55,23 @@ print(builder.info.splits["train"].num_examples)
 """
 
 
-def test_processes_that_prepare_one_source_at_once_all_get_it(idx_dir, data_dir):
-    command = [sys.executable, "-c", PREPARE, f"idx:{idx_dir}", str(data_dir / "fresh")]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert outputs == [b"20\n"] * 3
+def test_processes_that_prepare_one_source_at_once_all_get_it(
+    idx_dir: Path, tmp_path: Path, forkserver: ForkServer
+):
+    command = ("-c", PREPARE, f"idx:{idx_dir}", str(tmp_path / "fresh"))
+    with ExitStack() as stack:
+        processes = [stack.enter_context(forkserver.start(*command)) for _ in range(3)]
+        outputs = [process.communicate()[0] for process in processes]
+    assert outputs == ["20\n"] * 3
 
 
-def test_what_a_killed_preparation_left_is_removed_by_the_next(folder_dir, data_dir):
-    source, place = f"folder:{folder_dir}", data_dir / "fresh"
-    command = [sys.executable, "-c", PREPARE, source, str(place)]
-    process = subprocess.Popen(command)
-    deadline = time.monotonic() + 60
-    while not (litter := list(place.rglob("incomplete.*"))) and time.monotonic() < deadline:
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
-    assert litter
-    open_source(source, place)
+def test_what_a_killed_preparation_left_is_removed_by_the_next(
+    folder_dir: Path, tmp_path_factory: pytest.TempPathFactory, stalled
+):
+    place = tmp_path_factory.mktemp("fresh")
+    stalled(folder_dir, place)
+    assert list(place.rglob("incomplete.*"))
+    open_source(f"folder:{folder_dir}", place)
     assert not list(place.rglob("incomplete.*"))
 
 

@@ -49,7 +49,8 @@ def test_standardisation_is_that_of_image_data_generator(settings, images):
     ],
 )
 def test_what_needs_centred_values_centres_them(one, both):
-    alone, together = fitted(**{one: True}), fitted(**{one: True, both: True})
+    alone = fitted(IMAGES, **{one: True})
+    together = fitted(IMAGES, **{one: True, both: True})
     assert np.array_equal(alone(NEW), together(NEW))
 
 
@@ -77,6 +78,8 @@ def test_statistics_come_from_the_training_split_and_hold_for_all(data_dir):
     )
     data, plain = load(config, 16), load(config.model_copy(update={"augment": AugmentConfig()}), 16)
     training = np.concatenate([rows for rows, _ in plain.train_epochs(0).take(6)])
+    assert data.prepare.mean is not None
+    assert data.prepare.deviation is not None
     assert np.allclose(data.prepare.mean, training.mean(axis=0), atol=0.05)  # 96 of 102 flowers
     for prepared, raw in zip(data.test, plain.test, strict=True):
         expected = (raw[0] - data.prepare.mean) / (data.prepare.deviation + 1e-6)
@@ -87,5 +90,7 @@ def test_equal_data_have_equal_statistics_bit_for_bit(data_dir):
     augment = AugmentConfig(zca_whitening=True)
     config = DataConfig(source="digits", data_dir=str(data_dir), channels=1, augment=augment)
     one, other = load(config).prepare, load(config.model_copy(update={"seed": 5})).prepare
-    assert np.array_equal(one.mean, other.mean)
-    assert np.array_equal(one.whitening, other.whitening)
+    for ours, theirs in ((one.mean, other.mean), (one.whitening, other.whitening)):
+        assert ours is not None
+        assert theirs is not None
+        assert np.array_equal(ours, theirs)

@@ -28,9 +28,10 @@ def write(directory, data, names):
                     writer.write(record)
 
 
-@pytest.mark.parametrize("source", ["digits", "iris"])
-def test_examples_come_back_in_the_order_of_their_source(tmp_path, data_dir, source):
-    data = open_data(DataConfig(source=source, data_dir=str(data_dir)))
+@pytest.mark.parametrize("source", ["idx", "iris"])
+def test_examples_come_back_in_the_order_of_their_source(tmp_path, idx_dir, data_dir, source):
+    place = f"idx:{idx_dir}" if source == "idx" else source
+    data = open_data(DataConfig(source=place, data_dir=str(data_dir)))
     write(tmp_path, data, ["train", "validation"])
     place = f"tfrecord:train={tmp_path}/Split-train/*,eval={tmp_path}/Split-validation/*"
     place += f",test={tmp_path}/Split-validation/*"

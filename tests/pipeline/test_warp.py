@@ -13,6 +13,7 @@ from pipeline.warp import PIECE, Size, warp
 
 RANDOM = np.random.default_rng(0)
 SQUARE = Size(24, 24)
+WIDE = (3, 7, 12, 3)  # of most images here: each other shape is compiled anew
 LEVELS = 2.5  # of 255: weights are 256ths and coordinates 16.16; noise is the worst image for both
 
 
@@ -66,25 +67,25 @@ def test_every_move_is_the_one_that_image_data_generator_makes(mode, channels):
 
 @pytest.mark.parametrize("mode", get_args(FillMode))
 def test_no_move_keeps_every_pixel(mode):
-    images = noise(3, 7, 12, 3)
+    images = noise(*WIDE)
     assert np.array_equal(transformed(images, moves(3), mode), images)
 
 
 def test_shifts_go_the_way_that_they_are_named_on_images_of_any_shape():
-    image = noise(1, 6, 9, 1)
-    assert np.array_equal(transformed(image, moves(down=2))[0, :4], image[0, 2:])
-    assert np.array_equal(transformed(image, moves(right=3))[0, :, :6], image[0, :, 3:])
+    images = noise(*WIDE)
+    assert np.array_equal(transformed(images, moves(3, down=2))[:, :5], images[:, 2:])
+    assert np.array_equal(transformed(images, moves(3, right=3))[:, :, :9], images[:, :, 3:])
 
 
 def test_wide_images_turn_about_their_own_centre():
-    image = noise(1, 5, 9, 3)
-    assert np.array_equal(transformed(image, moves(angle=math.pi)), image[:, ::-1, ::-1])
+    images = noise(*WIDE)
+    assert np.array_equal(transformed(images, moves(3, angle=math.pi)), images[:, ::-1, ::-1])
 
 
 def test_flips_mirror_exactly():
-    image = noise(1, 5, 8, 3)
-    assert np.array_equal(transformed(image, moves(flip_x=1)), image[:, :, ::-1])
-    assert np.array_equal(transformed(image, moves(flip_y=1)), image[:, ::-1])
+    images = noise(*WIDE)
+    assert np.array_equal(transformed(images, moves(3, flip_x=1)), images[:, :, ::-1])
+    assert np.array_equal(transformed(images, moves(3, flip_y=1)), images[:, ::-1])
 
 
 def test_a_window_of_a_larger_image_is_cut_out_in_the_same_transform():
@@ -106,10 +107,10 @@ def test_a_batch_worked_on_in_pieces_equals_its_images_one_by_one():
 
 def test_far_away_is_still_inside():
     """Coordinates of a whole image further out than any fill mode repeats once."""
-    images = noise(1, 8, 8, 1)
+    images = noise(*WIDE)
     for mode in ("nearest", "reflect", "wrap"):
-        assert transformed(images, moves(right=1000, down=-1000), mode).shape == images.shape
-    assert np.all(transformed(images, moves(right=1000), "constant") == 50)
+        assert transformed(images, moves(3, right=1000, down=-1000), mode).shape == images.shape
+    assert np.all(transformed(images, moves(3, right=1000), "constant") == 50)
 
 
 def test_channel_shift_and_brightness_are_image_data_generators():

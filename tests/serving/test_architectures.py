@@ -5,9 +5,6 @@ TensorFlow aborts the process on some of them (tensorflow#111453): nothing may g
 
 import io
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +20,8 @@ from pipeline.dataset import DataInfo
 from pipeline.standardize import Preparation
 from serving.client import Client, Options
 from serving.errors import ModelNotFound, RequestRejected
+from tests.support.forkserver import ForkServer, Process
+from tests.support.waiting import until
 from trainer import network, zoo
 from trainer.config import ModelConfig
 from trainer.export import export
@@ -41,7 +40,6 @@ FAMILIES = [
 ]
 REPRESENTATIVES = {name for _, name in FAMILIES}
 WRONG = 50
-PATIENCE = 240  # seconds for a model to be loaded; the largest has 300 million weights
 
 SERVE = """
 import sys
@@ -62,7 +60,7 @@ class Server:
 
     config: Path
     client: Client
-    process: "subprocess.Popen[str]"
+    process: Process
 
     def serve(self, name: str, base: Path) -> None:
         """Replace the model in service, so that memory holds one, and wait for the new one."""
@@ -70,13 +68,10 @@ class Server:
         new = self.config.with_suffix(".new")
         new.write_text(f"model_config_list {{ {entry} }}\n")
         new.replace(self.config)
-        deadline = time.monotonic() + PATIENCE
-        while not self.available(name):
-            assert self.process.poll() is None, "the server has died"
-            assert time.monotonic() < deadline, f"{name} was not loaded in {PATIENCE} s"
-            time.sleep(0.05)
+        until(lambda: self.available(name), f"{name} to be loaded")
 
     def available(self, name: str) -> bool:
+        assert self.process.poll() is None, "the server has died"
         try:
             (status,) = self.client.status(name)
         except ModelNotFound:
@@ -86,18 +81,13 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, forkserver: ForkServer) -> Iterator[Server]:
     config = tmp_path_factory.mktemp("zoo") / "models.config"
     config.write_text("model_config_list {}\n")
-    command = [sys.executable, "-c", SERVE, str(config)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout
+    with forkserver.start("-c", SERVE, str(config)) as process:
         address = process.stdout.readline().strip()
         with Client(address, Options(timeout=60, retries=0)) as client:
             yield Server(config, client, process)
-        process.kill()
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from serving.batching import Batcher
 from serving.settings import Batching
 from serving.wire import predict_pb2
-from tests.serving.doubler import Caller, Doubler, busy, queued, until
+from tests.support.doubler import Caller, Doubler, busy, queued
+from tests.support.waiting import until
 
 FLOAT = predict_pb2.DT_FLOAT
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
 from jobs.commands.bench import bench_serving
-from jobs.embedded import embedded_server
 from jobs.exits import FAILED, USAGE, CommandError
 from serving.exchange import Signature
 from serving.load import invent
 from serving.store import Store
+from tests.support.forkserver import ForkServer
+from tests.support.workplace import Workplace
 
 app = typer.Typer()
 app.command()(bench_serving)
@@ -35,8 +36,8 @@ def store(classifiers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def address(store: Store) -> Iterator[str]:
-    with embedded_server(str(store.root)) as address:
+def address(store: Store, forkserver: ForkServer) -> Iterator[str]:
+    with Workplace(store.root.parent, forkserver).serving(store.root) as address:
         yield address
 
 
@@ -51,44 +52,55 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def predict(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "jobs", "predict", "--model", "shapes", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | environment, timeout=60
-    )
+PREDICT = ("-m", "jobs", "predict", "--model", "shapes")
+Done = subprocess.CompletedProcess[str]
 
 
-def answers(*arguments: object) -> Any:
-    done = predict(*arguments, "--json")
+@pytest.fixture
+def predict(forkserver: ForkServer) -> Callable[..., Done]:
+    """`convoy predict`, run to its end."""
+    return lambda *arguments: forkserver.run(*PREDICT, *map(str, arguments), timeout=60)
+
+
+def answers(done: Done) -> Any:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return json.loads(done.stdout)
 
 
 def test_labels_choose_between_the_stable_version_and_the_canary(
-    address: str, images: Path, store: Store
+    address: str, images: Path, store: Store, predict: Callable[..., Done]
 ):
-    image = images / "01.png"
+    ask = (images / "01.png", "--address", address, "--json")
     labels = store.labels("shapes")
     for label, expected in (("stable", "one"), ("canary", "two")):
-        (answer,) = answers(image, "--address", address, "--label", label)
+        (answer,) = answers(predict(*ask, "--label", label))
         assert (answer["label"], answer["version"]) == (expected, labels[label])
-        (answer,) = answers(image, "--address", address, "--version", labels[label])
+        (answer,) = answers(predict(*ask, "--version", labels[label]))
         assert answer["label"] == expected
 
 
-def test_a_directory_is_answered_in_order(address: str, images: Path):
-    found = answers(images, "--address", address, "--label", "stable", "--top", 2)
+def test_a_directory_is_answered_in_order(address: str, images: Path, predict: Callable[..., Done]):
+    options = ("--address", address, "--label", "stable", "--top", 2, "--json")
+    found = answers(predict(images, *options))
     assert [answer["class_id"] for answer in found] == [number % 3 for number in range(60)]
     assert found[0]["file"] == str(images / "00.png")
     assert [entry["label"] for entry in found[1]["top"]] == ["one", "zero"]
 
 
 def test_many_files_show_a_bar_on_a_terminal_and_only_there(address: str, images: Path):
-    seen = predict(images, "--address", address, FORCE_COLOR="1")
+    command = [sys.executable, *PREDICT, str(images), "--address", address]
+
+    def shown(force_color: str) -> Done:  # Rich looks for a terminal when it is imported
+        environment = os.environ | {"FORCE_COLOR": force_color}
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=60, check=True
+        )
+
+    seen = shown("1")
     assert "predicting" in seen.stderr
     assert "predicting" not in seen.stdout
-    assert predict(images, "--address", address, FORCE_COLOR="").stderr == ""
+    assert shown("").stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -102,7 +114,12 @@ def test_many_files_show_a_bar_on_a_terminal_and_only_there(address: str, images
     ],
 )
 def test_what_cannot_be_predicted_ends_with_a_code_and_one_line(
-    address: str, images: Path, arguments: list[str], code: int, message: str
+    address: str,
+    images: Path,
+    predict: Callable[..., Done],
+    arguments: list[str],
+    code: int,
+    message: str,
 ):
     done = predict(images / "01.png", "--address", address, *arguments)
     assert done.returncode == code
@@ -164,10 +181,14 @@ def test_a_benchmark_of_files_that_the_model_refuses(address: str, tmp_path: Pat
 
 def test_examples_are_made_up_for_pixels_and_features_alone():
     pixels = invent(Signature({"image": (4, (-1, 5, 6, 3))}, {}), rows=2)
-    assert (pixels.shape, pixels.dtype) == ((2, 5, 6, 3), np.uint8)
+    assert pixels.shape == (2, 5, 6, 3)
+    assert pixels.dtype == np.uint8
     assert pixels.max() > 200
     features = invent(Signature({"features": (1, (-1, 4))}, {}), rows=2)
-    assert (features.shape, features.dtype) == ((2, 4), np.float32)
-    for inputs in ({"image": (4, (-1, -1, 6, 3))}, {"words": (7, (-1,))}, {}):
+    assert features.shape == (2, 4)
+    assert features.dtype == np.float32
+    unknown: list[dict[str, tuple[int, tuple[int, ...]]]]
+    unknown = [{"image": (4, (-1, -1, 6, 3))}, {"words": (7, (-1,))}, {}]
+    for inputs in unknown:
         with pytest.raises(ValueError, match="Give image files"):
             invent(Signature(inputs, {}), rows=2)

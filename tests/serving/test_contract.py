@@ -61,7 +61,7 @@ def fill_spec(spec: Any, name: str, version: int = 0, label: str = "", signature
 def refusal(call: Callable[[Any], Any], request: Any) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as caught:
         call(request)
-    return caught.value.code(), caught.value.details()
+    return caught.value.code(), caught.value.details() or ""
 
 
 @pytest.mark.parametrize(

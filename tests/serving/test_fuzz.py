@@ -4,7 +4,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import grpc
@@ -36,9 +36,16 @@ RELAXED = settings(
 
 
 @pytest.fixture(scope="module")
-def channel(server: Any) -> Iterator[grpc.Channel]:
+def predict(server: Any) -> Iterator["grpc.UnaryUnaryMultiCallable[bytes, bytes]"]:
+    """Predict as bytes."""
     with grpc.insecure_channel(server.grpc_address) as channel:
-        yield channel
+        yield channel.unary_unary(PREDICT)
+
+
+@pytest.fixture(scope="module")
+def client(server: Any) -> Iterator[Client]:
+    with Client(server.grpc_address, Options(retries=0)) as client:
+        yield client
 
 
 @pytest.fixture(autouse=True)
@@ -50,18 +57,15 @@ def still_answering(server: Any) -> Iterator[None]:
 
 @RELAXED
 @given(st.binary(max_size=300))
-def test_raw_bytes(channel: grpc.Channel, payload: bytes):
-    future = channel.unary_unary(PREDICT).future(payload, timeout=10)
+def test_raw_bytes(predict: "grpc.UnaryUnaryMultiCallable[bytes, bytes]", payload: bytes):
+    future = predict.future(payload, timeout=10)
     assert future.code() is not grpc.StatusCode.UNAVAILABLE
 
 
 @RELAXED
 @given(st.dictionaries(INPUTS, VALUES, max_size=2), SIGNATURES)
-def test_random_tensors(server: Any, inputs: dict[str, Any], signature: str):
-    with (
-        Client(server.grpc_address, Options(retries=0)) as client,
-        suppress(RequestRejected),  # any other error fails the test
-    ):
+def test_random_tensors(client: Client, inputs: dict[str, Any], signature: str):
+    with suppress(RequestRejected):  # any other error fails the test
         client.infer(inputs, model="shapes", signature=signature)
 
 
@@ -69,17 +73,22 @@ def test_random_tensors(server: Any, inputs: dict[str, Any], signature: str):
 @given(
     st.integers(-3, 30), st.lists(st.integers(-(2**40), 2**40), max_size=8), st.binary(max_size=64)
 )
-def test_headers_that_lie(channel: grpc.Channel, dtype: int, dims: list[int], content: bytes):
+def test_headers_that_lie(
+    predict: "grpc.UnaryUnaryMultiCallable[bytes, bytes]",
+    dtype: int,
+    dims: list[int],
+    content: bytes,
+):
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "shapes"
     tensor = request.inputs["image"]
     fill(tensor, np.zeros(1, np.uint8))
-    tensor.dtype = max(dtype, 0)
+    tensor.dtype = max(dtype, 0)  # type: ignore[assignment]  # numbers of no type too
     tensor.tensor_content = content
     for size in dims:
         tensor.tensor_shape.dim.add(size=size)
     with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(PREDICT)(request.SerializeToString(), timeout=10)
+        predict(request.SerializeToString(), timeout=10)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -93,17 +102,23 @@ JSON = st.recursive(
 )
 
 
+@pytest.fixture
+def connection(server: Any) -> Iterator[http.client.HTTPConnection]:
+    """One connection for all requests: none of them spoils it for the next."""
+    with closing(http.client.HTTPConnection(server.rest_address, timeout=10)) as connection:
+        yield connection
+
+
 @RELAXED
 @given(st.sampled_from(["instances", "inputs", "examples"]), JSON, SIGNATURES)
-def test_random_json(server: Any, key: str, value: Any, signature: str):
-    connection = http.client.HTTPConnection(server.rest_address, timeout=10)
+def test_random_json(connection: http.client.HTTPConnection, key: str, value: Any, signature: str):
     verb = "classify" if key == "examples" else "predict"
     body = json.dumps({key: value, "signature_name": signature})
     connection.request("POST", f"/v1/models/shapes:{verb}", body)
     reply = connection.getresponse()
-    assert reply.status in (200, 400), reply.read()
-    json.loads(reply.read())
-    connection.close()
+    content = reply.read()
+    assert reply.status in (200, 400), content
+    json.loads(content)
 
 
 @RELAXED

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +20,10 @@ from serving.client import AsyncClient, Client, Options
 from serving.exchange import Target
 from serving.load import Load, encode, measure
 from serving.store import Store
-
-IMAGE = np.zeros((1, 4, 4, 1), np.uint8)
+from tests.support.classifier import save_classifier
+from tests.support.forkserver import ForkServer, Process
+from tests.support.running import IMAGE, version_of
+from tests.support.waiting import until
 
 SERVE = """
 import sys
@@ -36,31 +38,14 @@ serve(replace(settings, loading=loading), lambda s: print(s.grpc_address, flush=
 
 
 @contextmanager
-def server_process(store: Store) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, store.root],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    assert process.stdout
-    try:
+def server_process(forkserver: ForkServer, store: Store) -> Iterator[tuple[str, Process]]:
+    with forkserver.start("-c", SERVE, str(store.root)) as process:
         yield process.stdout.readline().strip(), process
-    finally:
-        process.kill()
-        process.communicate()
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"the condition did not come true within {seconds} s"
-        time.sleep(0.02)
-
-
-def version_of(client: Client) -> int:
-    return client.predict(IMAGE, model="shapes")[0].version
+def wait_for(client: Client, version: int) -> None:
+    """Wait until a version answers."""
+    until(lambda: version_of(client) == version, f"version {version}")
 
 
 @dataclass
@@ -83,7 +68,7 @@ class Callers(threading.Thread):
     failed: list[Exception] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        super().__init__()
+        super().__init__(daemon=True)  # a test that fails must end all the same
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -117,12 +102,14 @@ class Reign:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_no_request_fails_through_hot_swaps_and_rollbacks(store: Store, classifiers: list[Path]):
+def test_no_request_fails_through_hot_swaps_and_rollbacks(
+    store: Store, classifiers: list[Path], forkserver: ForkServer
+):
     labels = ["zero", "one", "two"]
     first = store.publish("shapes", classifiers[0])
     made = {first: "zero"}
     reigns = [Reign(first, "zero", time.monotonic())]
-    with server_process(store) as (address, _), Client(address) as probe:
+    with server_process(forkserver, store) as (address, _), Client(address) as probe:
         callers = Callers(address, 32)
         callers.start()
         for swap in range(25):
@@ -132,7 +119,7 @@ def test_no_request_fails_through_hot_swaps_and_rollbacks(store: Store, classifi
             else:
                 version = store.publish("shapes", classifiers[(swap + 1) % 3])
                 made[version] = labels[(swap + 1) % 3]
-            until(lambda version=version: version_of(probe) == version)
+            wait_for(probe, version)
             reigns[-1].ended = time.monotonic()
             reigns.append(Reign(version, made[version], began))
         until(lambda: len(callers.seen) >= 20_000, seconds=300)
@@ -151,16 +138,23 @@ def _fits(seen: Seen, reign: Reign) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_memory_does_not_grow_with_reloads(store: Store, save: Any, tmp_path: Path):
-    exports = [save(tmp_path / str(n), n, ballast=1_000_000) for n in range(2)]
+def test_memory_does_not_grow_with_reloads(store: Store, tmp_path: Path):
+    exports = [save_classifier(tmp_path / str(n), n, ballast=1_000_000) for n in range(2)]
     store = Store(store.root, keep=1)
     store.publish("shapes", exports[0])
     sizes = []
-    with server_process(store) as (address, process), Client(address) as probe:
-        for reload in range(100):
-            version = store.publish("shapes", exports[reload % 2])
-            until(lambda version=version: version_of(probe) == version)
-            sizes.append(_resident_bytes(process.pid))
+    # Not forked: that would count memory which is the parent's.
+    command = [sys.executable, "-c", SERVE, str(store.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            with Client(process.stdout.readline().strip()) as probe:
+                for reload in range(100):
+                    version = store.publish("shapes", exports[reload % 2])
+                    wait_for(probe, version)
+                    sizes.append(_resident_bytes(process.pid))
+        finally:
+            process.kill()
     assert sizes[99] <= 1.1 * sizes[9], f"{sizes[9] >> 20} MiB became {sizes[99] >> 20} MiB"
 
 
@@ -171,10 +165,10 @@ def _resident_bytes(pid: int) -> int:
 
 @pytest.mark.slow
 def test_sigterm_under_load_leaves_no_request_without_an_answer(
-    store: Store, classifiers: list[Path]
+    store: Store, classifiers: list[Path], forkserver: ForkServer
 ):
     store.publish("shapes", classifiers[0])
-    with server_process(store) as (address, process):
+    with server_process(forkserver, store) as (address, process):
         callers = Callers(address, 32)
         callers.start()
         until(lambda: len(callers.seen) > 500)
@@ -193,14 +187,22 @@ def test_the_client_needs_grpcio_protobuf_and_numpy_alone(server: Any, tmp_path:
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     oldest = ["grpcio", "protobuf==6.31.1", "numpy"]  # of protobuf, the oldest that is promised
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *oldest]
+    install = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        *oldest,
+    ]
     subprocess.run(install, check=True)
     code = (
         "import sys, numpy as np; from serving.client import Client\n"
         "with Client(sys.argv[1]) as client:\n"
         "    print(client.predict(np.ones((4, 4, 1), np.uint8), model='shapes', top=2)[0].label)"
     )
-    run = [python, "-W", "error", "-c", code, server.grpc_address]
+    run = [str(python), "-W", "error", "-c", code, server.grpc_address]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.stdout == "one\n", done.stderr
 

@@ -4,7 +4,7 @@ import threading
 
 from serving.metrics import Counter, Histogram, expose
 from serving.observation import ServerMetrics
-from tests.serving.conftest import seen
+from tests.support.classifier import seen
 
 
 def test_a_counter_and_a_histogram_in_text():
@@ -31,9 +31,12 @@ def test_a_counter_and_a_histogram_in_text():
 
 def test_counts_from_many_threads_add_up():
     counter = Counter("n", "n", ("x",))
-    threads = [
-        threading.Thread(target=lambda: [counter.add("a") for _ in range(1000)]) for _ in range(8)
-    ]
+
+    def count() -> None:
+        for _ in range(1000):
+            counter.add("a")
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

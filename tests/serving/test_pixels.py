@@ -3,11 +3,12 @@
 import io
 import struct
 import zlib
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 from tensorflow.core.example.example_pb2 import Example
@@ -78,8 +79,12 @@ def test_a_file_cut_short_has_a_size_or_none_but_raises_nothing(kind: str):
     st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"GIF89a", b"BM", b"RIFF....WEBP"]),
     st.binary(max_size=60),
 )
-def test_random_bytes_raise_nothing(start: bytes, rest: bytes):
-    dimensions(start + rest)
+@example(b"", b"\0\0\0\x0cJXL ....")
+def test_random_bytes_raise_nothing_unless_they_begin_as_jpeg_xl(start: bytes, rest: bytes):
+    encoded = start + rest
+    jpeg_xl = encoded.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL "))
+    with pytest.raises(RequestError, match="JPEG XL") if jpeg_xl else nullcontext():
+        dimensions(encoded)
 
 
 def test_the_server_refuses_a_bomb_alone_and_inside_an_example(server: Any):

@@ -3,8 +3,7 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from serving.store import Store
+from tests.support.forkserver import ForkServer
 
 Shell = Callable[..., Path]
 
@@ -34,26 +34,23 @@ def test_two_publishers_at_once_both_get_their_version(store: Store, shell: Shel
         store.verify("digits", version)
 
 
-def _publish_for_ever(root: Path, source: Path) -> subprocess.Popen[bytes]:
-    code = (
-        "import sys; from serving.store import Store\n"
-        "store = Store(sys.argv[1], keep=3)\n"
-        "print('ready', flush=True)\n"
-        "while True: store.publish('digits', sys.argv[2])"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, root, source], stdout=subprocess.PIPE, env=os.environ
-    )
-    assert process.stdout
-    process.stdout.readline()
-    return process
+PUBLISH_FOR_EVER = """
+import sys
+from serving.store import Store
+store = Store(sys.argv[1], keep=3)
+print("ready", flush=True)
+while True:
+    store.publish("digits", sys.argv[2])
+"""
 
 
-def _kill_in_mid_publish(store: Store, source: Path, delay: float) -> None:
-    process = _publish_for_ever(store.root, source)
-    time.sleep(delay)  # no condition to wait for: the instant of death is what is varied
-    process.kill()
-    process.communicate()
+def _kill_in_mid_publish(forkserver: ForkServer, store: Store, source: Path, delay: float) -> None:
+    publish = ("-c", PUBLISH_FOR_EVER, str(store.root), str(source))
+    with forkserver.start(*publish) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(delay)  # no condition to wait for: the instant of death is what is varied
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
 
 
 def _litter(store: Store) -> list[str]:
@@ -75,11 +72,11 @@ def _check_after_kill(store: Store, source: Path) -> None:
 
 @pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_publisher_killed_at_any_instant_leaves_no_partial_version(
-    store: Store, shell: Shell, kills: int
+    store: Store, shell: Shell, forkserver: ForkServer, kills: int
 ):
     source = shell(weights=os.urandom(2_000_000))
     for kill in range(kills):
-        _kill_in_mid_publish(store, source, delay=0.001 + 0.0007 * (kill % 100))
+        _kill_in_mid_publish(forkserver, store, source, delay=0.001 + 0.0007 * (kill % 100))
         _check_after_kill(store, source)
 
 
@@ -93,7 +90,9 @@ def test_a_publish_killed_before_its_history_line_can_still_be_rolled_back(
     assert store.rollback("digits") == first
 
 
-def test_a_deletion_that_was_killed_before_it_was_told_is_told_by_the_next(store, shell):
+def test_a_deletion_that_was_killed_before_it_was_told_is_told_by_the_next(
+    store: Store, shell: Shell
+):
     store = Store(store.root, keep=1)
     versions = [store.publish("digits", shell(), label=None) for _ in range(2)]
     shutil.rmtree(store.path("digits", versions[1]))  # as a process killed half-way leaves it

@@ -10,7 +10,7 @@ import pytest
 from serving.model_settings import Policy
 from serving.registry import Registry
 from serving.version import Retries, State
-from tests.serving.shelf import Memory, Shelf, available, refusal, served
+from tests.support.shelf import Memory, Shelf, available, refusal, served
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from serving.server import ModelServer
 from serving.settings import Listen, ServerSettings, of_store
 from serving.store import Store
 from serving.traffic import Answers, TrafficError, read
-from tests.serving.conftest import seen
+from tests.support.classifier import seen
 
 
 def test_the_request_log_takes_its_share(caplog: pytest.LogCaptureFixture):

@@ -19,7 +19,7 @@ from serving.server import ModelServer
 from serving.settings import Listen, Loading, ServerSettings, of_store
 from serving.store import Store
 from serving.version import Retries
-from tests.serving.running import until
+from tests.support.waiting import until
 
 Shell = Callable[..., Path]
 IMAGE = np.zeros((1, 4, 4, 1), np.uint8)
@@ -112,8 +112,11 @@ def test_what_was_changed_is_not_signed(store: Store, shell: Shell, keys: tuple[
     assert not (store.path("digits", version) / SIGNATURE).exists()
 
 
-def write_keys(directory: Path) -> None:
-    """Key files that are of no use, each in its way."""
+@pytest.fixture(scope="module")
+def useless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of key files that are of no use, each in its way, and a pair in `keys`."""
+    directory = tmp_path_factory.mktemp("useless")
+    seal.generate(directory / "keys")
     (directory / "text.pem").write_text("secret")
     foreign = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     own = ed25519.Ed25519PrivateKey.generate()
@@ -121,6 +124,7 @@ def write_keys(directory: Path) -> None:
     form = (pem.Encoding.PEM, pem.PrivateFormat.PKCS8)
     (directory / "rsa.pem").write_bytes(foreign.private_bytes(*form, pem.NoEncryption()))
     (directory / "locked.pem").write_bytes(own.private_bytes(*form, locked))
+    return directory
 
 
 @pytest.mark.parametrize(
@@ -134,21 +138,15 @@ def write_keys(directory: Path) -> None:
         ("locked.pem", "has a passphrase, which nobody is there to type"),
     ],
 )
-def test_a_file_that_is_no_signing_key_is_named(
-    tmp_path: Path, keys: tuple[Path, Path], name: str, message: str
-):
-    write_keys(tmp_path)
+def test_a_file_that_is_no_signing_key_is_named(useless: Path, name: str, message: str):
     with pytest.raises(ConfigError, match=message):
-        seal.read_signer(tmp_path / name)
+        seal.read_signer(useless / name)
 
 
 @pytest.mark.parametrize("name", ["absent.pem", "text.pem", "rsa.pem", "keys/signing_key.pem"])
-def test_a_file_that_is_no_public_key_stops_a_server(
-    tmp_path: Path, keys: tuple[Path, Path], name: str
-):
-    write_keys(tmp_path)
+def test_a_file_that_is_no_public_key_stops_a_server(useless: Path, name: str):
     options = flags.parser().parse_args(
-        [f"--model_base_path={tmp_path}", f"--require_signature={tmp_path / name}"]
+        [f"--model_base_path={useless}", f"--require_signature={useless / name}"]
     )
     with pytest.raises(ConfigError, match="public key"):
         flags.settings(options)

@@ -22,7 +22,8 @@ from serving.client import Client, Options
 from serving.errors import ConfigError, RequestRejected
 from serving.server import ModelServer
 from serving.store import Store
-from tests.serving.running import IMAGE, serving, settings, until, version_of
+from tests.support.running import IMAGE, serving, settings, version_of
+from tests.support.waiting import until
 
 
 def test_a_published_version_takes_over_and_a_rollback_returns(
@@ -152,20 +153,20 @@ def test_a_reload_by_request_replaces_the_models(store: Store, classifiers: list
         ({"name": ""}, grpc.StatusCode.INVALID_ARGUMENT, "needs a name and a base_path"),
     ],
 )
-def test_a_wrong_reload_is_refused(
-    store: Store, classifiers: list[Path], change: Any, code: grpc.StatusCode, message: str
+def test_a_wrong_reload_is_refused_and_changes_nothing(
+    server: Any, served_store: Store, change: Any, code: grpc.StatusCode, message: str
 ):
-    store.publish("shapes", classifiers[0])
-    with serving(store) as (server, _):
-        wanted = {"name": "shapes", "base_path": store.root / "shapes"} | change
-        with pytest.raises(grpc.RpcError, match=message) as caught:
-            reload(server.grpc_address, **wanted)
-        assert caught.value.code() is code
+    wanted = {"name": "shapes", "base_path": served_store.root / "shapes"} | change
+    with pytest.raises(grpc.RpcError, match=message) as caught:
+        reload(server.grpc_address, **wanted)
+    assert caught.value.code() is code
+    with Client(server.grpc_address) as client:
+        assert version_of(client) == served_store.live("shapes")
 
 
 def test_health_follows_the_models(server: Any):
     with grpc.insecure_channel(server.grpc_address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         for name in ("", "tensorflow.serving.PredictionService"):
             answer = stub.Check(health_pb2.HealthCheckRequest(service=name))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -12,6 +12,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from serving import catalog
 from serving.errors import StoreError
 from serving.store import Store
+from tests.support.classifier import write_manifest
 
 Shell = Callable[..., Path]
 
@@ -164,9 +165,9 @@ def test_the_history_survives_a_torn_line(store: Store, shell: Shell):
     assert store.rollback("digits") == first
 
 
-def test_a_card_is_read_and_its_absence_is_no_error(store: Store, shell: Shell, manifest):
+def test_a_card_is_read_and_its_absence_is_no_error(store: Store, shell: Shell):
     source = shell()
     assert store.card("digits", store.publish("digits", source)) == {}
     (source / "assets.extra" / "card.json").write_text('{"run": "one"}')
-    manifest(source)
+    write_manifest(source)
     assert store.card("digits", store.publish("digits", source)) == {"run": "one"}

@@ -11,7 +11,8 @@ import pytest
 from serving.batching import Batcher
 from serving.errors import RequestError
 from serving.settings import Batching
-from tests.serving.doubler import Caller, Doubler, busy, queued, until
+from tests.support.doubler import Caller, Doubler, busy, queued
+from tests.support.waiting import until
 
 
 def submitted(batcher: Batcher, x: Any, seconds: float = 10.0) -> "queue.Queue[Any]":

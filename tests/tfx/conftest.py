@@ -67,8 +67,8 @@ class Debian:
 
 def make(debian: Debian) -> None:
     """Install the system and TFX; skips, saying why, where Debian's archive cannot be reached."""
-    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "trixie", debian.root]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "trixie"]
+    done = subprocess.run([*command, str(debian.root)], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"debootstrap made no Debian 13: {done.stdout.splitlines()[-1:]}")
     if CERTIFICATES.exists():  # an index behind an authority that only this machine knows

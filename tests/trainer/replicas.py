@@ -20,22 +20,24 @@ from trainer.callbacks import Hooks
 from trainer.cluster import Cluster
 from trainer.config import ModelConfig, TrainConfig
 from trainer.objective import compile_model
-from trainer.peers import peers_of
+from trainer.peers import Peers, peers_of
 from trainer.recipe import Recipe
 
-LENET = {"activation": "tanh"}  # smooth: a rectifier may cut off by rounding on one side alone
+SMOOTH = {"activation": "tanh"}  # a rectifier may cut off by rounding on one side alone
+MLP = ModelConfig(name="mlp", options=SMOOTH | {"units": [8]})
+LENET = ModelConfig(name="lenet5", options=SMOOTH | {"batch_norm": True, "classifier": []})
 TRAIN = {
     "epochs": 1,
-    "batch_size": 100,
+    "batch_size": 16,
     "optimizer": "momentum",
     "learning_rate": 0.02,
     "early_stopping_patience": None,
 }
-PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "clipped": (LENET, {"epochs": 2, "learning_rate": 0.2, "global_clipnorm": 0.3}),
-    "batch_norm": ({**LENET, "batch_norm": True}, {"learning_rate": 1e-3}),
-    "averaged": (LENET, {"optimizer": "adam", "learning_rate": 1e-3, "ema_momentum": 0.9}),
-    "accumulated": (LENET, {"accumulation_steps": 3}),
+PARTS: dict[str, tuple[ModelConfig, dict[str, Any]]] = {
+    "clipped": (MLP, {"epochs": 2, "learning_rate": 0.2, "global_clipnorm": 0.3}),
+    "batch_norm": (LENET, {"batch_size": 100, "learning_rate": 1e-3}),
+    "averaged": (MLP, {"optimizer": "adam", "learning_rate": 1e-3, "ema_momentum": 0.9}),
+    "accumulated": (MLP, {"accumulation_steps": 3}),
 }
 
 
@@ -52,17 +54,21 @@ def choose(kind: str) -> Any:
     return distribute.choose(Cluster(workers, int(index)))[0]
 
 
-def digits(data_dir: str, batch_size: int) -> Splits:
-    """145 examples for validation: two batches, of which the second is odd."""
-    place = {"data_dir": data_dir, "validation_fraction": 0.101}
+def examples(model: str, data_dir: str, batch_size: int) -> Splits:
+    """An odd number of examples for validation: two batches, of which the second is odd."""
+    place = {"data_dir": data_dir}
+    if model == "mlp":
+        return load(DataConfig(source="iris", validation_fraction=0.21, **place), batch_size)
     config = {"source": "digits", "image_size": [16, 16], "channels": 1, **place}
+    config["validation_fraction"] = 0.101
     return load(DataConfig.model_validate(config), batch_size)
 
 
-def train(part: str, data: Splits, place: Path, strategy: Any) -> None:
-    options, changes = PARTS[part]
+def train(part: str, place: Path, data_dir: str, strategy: Any) -> None:
+    model_config, changes = PARTS[part]
     config = TrainConfig.model_validate(TRAIN | changes)
-    recipe = Recipe(ModelConfig(name="lenet5", options=options), config, strategy)
+    data = examples(model_config.name, data_dir, config.batch_size)
+    recipe = Recipe(model_config, config, strategy)
     model = recipe.start(data.info, "float32")
     try:
         result = recipe.fit(model, data, place / part, Hooks())
@@ -73,15 +79,15 @@ def train(part: str, data: Splits, place: Path, strategy: Any) -> None:
     write(place / f"{part}.json", result.history)
 
 
-def overflow(data: Splits, place: Path, strategy: Any) -> None:
+def overflow(place: Path, data_dir: str, strategy: Any) -> None:
     """One step in mixed_float16 in which the second replica's share of the loss is infinite."""
-    config = ModelConfig(name="lenet5", options=LENET)
-    model = Recipe(config, TrainConfig(), strategy).start(data.info, "mixed_float16")
+    info = examples("mlp", data_dir, 16).info
+    model = Recipe(MLP, TrainConfig(), strategy).start(info, "mixed_float16")
     compile_model(model, TrainConfig())
     scale, before = float(model.optimizer.dynamic_scale.numpy()), weights(model)
-    images = np.zeros((4, *data.info.shape), np.float32)
-    images[2:] = np.inf
-    batches = tf.data.Dataset.from_tensors((images, np.zeros(4, np.int64))).repeat()
+    inputs = np.zeros((4, *info.shape), np.float32)
+    inputs[2:] = np.inf
+    batches = tf.data.Dataset.from_tensors((inputs, np.zeros(4, np.int64))).repeat()
     model.fit(distribute.shared_out(batches), steps_per_epoch=1, verbose=0)
     same = all(map(np.array_equal, before, weights(model)))
     halved = float(model.optimizer.dynamic_scale.numpy()) == scale / 2
@@ -96,6 +102,7 @@ def talk(place: Path, strategy: Any) -> None:
     """What each of two workers hears; only the second is asked to stop."""
     index = strategy.cluster_resolver.task_id
     peers = peers_of(strategy, lambda: index == 1)
+    assert isinstance(peers, Peers)
     stopping = [peers.stop_requested()]
     due = [peers.agree(index == 0), peers.agree(index == 1)]
     stopping.append(peers.stop_requested())
@@ -118,14 +125,13 @@ def write(path: Path, value: Any) -> None:
 
 def main(place: Path, data_dir: str, kind: str, parts: list[str]) -> None:
     strategy = choose(kind)
-    data = digits(data_dir, 100)
     for part in parts:
         if part == "overflow":
-            overflow(data, place, strategy)
+            overflow(place, data_dir, strategy)
         elif part == "talk":
             talk(place, strategy)
         else:
-            train(part, data, place, strategy)
+            train(part, place, data_dir, strategy)
 
 
 if __name__ == "__main__":

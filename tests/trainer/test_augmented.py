@@ -11,7 +11,7 @@ from trainer import network
 from trainer.callbacks import Hooks, Interrupted
 from trainer.config import ModelConfig, TrainConfig
 from trainer.export import export
-from trainer.fit import fit
+from trainer.fit import FitResult, fit
 from trainer.objective import accuracy, cross_entropy
 
 LENET = ModelConfig(name="lenet5", options={"activation": "relu"})
@@ -45,9 +45,13 @@ def fresh(data: Splits, seed: int = 0) -> keras.Model:
     return network.build(LENET, data.info)
 
 
-def test_a_run_on_augmented_images_continues_bit_for_bit(augmented, tmp_path):
-    undisturbed = fresh(augmented)
-    fit(undisturbed, augmented, TRAIN, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def undisturbed(augmented, tmp_path_factory) -> tuple[keras.Model, FitResult]:
+    model = fresh(augmented)
+    return model, fit(model, augmented, TRAIN, tmp_path_factory.mktemp("whole"))
+
+
+def test_a_run_on_augmented_images_continues_bit_for_bit(augmented, undisturbed, tmp_path):
     steps = 0
 
     def stop_in_the_second_epoch() -> bool:
@@ -57,16 +61,16 @@ def test_a_run_on_augmented_images_continues_bit_for_bit(augmented, tmp_path):
 
     stopping = Hooks(stop_requested=stop_in_the_second_epoch)
     with pytest.raises(Interrupted):
-        fit(fresh(augmented), augmented, TRAIN, tmp_path / "cut", stopping)
+        fit(fresh(augmented), augmented, TRAIN, tmp_path, stopping)
     continued = fresh(augmented, seed=99)
-    fit(continued, augmented, TRAIN, tmp_path / "cut")
-    for one, other in zip(undisturbed.variables, continued.variables, strict=True):
+    fit(continued, augmented, TRAIN, tmp_path)
+    for one, other in zip(undisturbed[0].variables, continued.variables, strict=True):
         assert np.array_equal(one, other), one.path
 
 
-def test_training_on_shares_validates_on_ids(augmented, tmp_path):
+def test_training_on_shares_validates_on_ids(augmented, undisturbed):
     assert augmented.train_epochs(0).element_spec[1].shape == (100, 10)
-    result = fit(fresh(augmented), augmented, TRAIN, tmp_path)
+    _, result = undisturbed
     accuracies = [epoch["val_accuracy"] for epoch in result.history]
     assert accuracies[-1] > 0.5
     assert result.history[-1]["loss"] < result.history[0]["loss"]

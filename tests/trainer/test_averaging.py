@@ -7,14 +7,14 @@ from trainer.averaging import averaged_weights
 from trainer.config import ModelConfig, TrainConfig
 from trainer.objective import compile_model
 
-LENET = ModelConfig(name="lenet5", options={"activation": "relu", "batch_norm": True})
+MLP = ModelConfig(name="mlp", options={"batch_norm": True})
 
 
-def started(digits, **settings) -> keras.Model:
+def started(iris, **settings) -> keras.Model:
     keras.utils.set_random_seed(0)
-    model = network.build(LENET, digits.info)
+    model = network.build(MLP, iris.info)
     config = TrainConfig(optimizer="sgd", learning_rate=0.05, **settings)
-    compile_model(model, config, steps_per_epoch=digits.steps_per_epoch)
+    compile_model(model, config, steps_per_epoch=iris.steps_per_epoch)
     return model
 
 
@@ -22,11 +22,11 @@ def trainable(model: keras.Model) -> np.ndarray:
     return np.concatenate([w.numpy().ravel() for w in model.trainable_variables])
 
 
-def test_the_average_is_that_of_the_weights_after_every_step(digits):
-    model = started(digits, ema_momentum=0.8)
+def test_the_average_is_that_of_the_weights_after_every_step(iris):
+    model = started(iris, ema_momentum=0.8)
     expected = None
     for _ in range(4):
-        model.train_on_batch(*next(iter(digits.train_epochs(0))))
+        model.train_on_batch(*next(iter(iris.train_epochs(0))))
         now = trainable(model)
         expected = now if expected is None else 0.8 * expected + 0.2 * now
     with averaged_weights(model):
@@ -34,9 +34,9 @@ def test_the_average_is_that_of_the_weights_after_every_step(digits):
     assert np.array_equal(trainable(model), now)
 
 
-def test_weights_and_averages_come_back_bit_for_bit(digits):
-    model = started(digits, ema_momentum=0.9)
-    model.fit(digits.train_epochs(0), steps_per_epoch=3, verbose=0, shuffle=False)
+def test_weights_and_averages_come_back_bit_for_bit(iris):
+    model = started(iris, ema_momentum=0.9)
+    model.fit(iris.train_epochs(0), steps_per_epoch=3, verbose=0, shuffle=False)
     before = [v.numpy() for v in model.optimizer.variables]
     for _ in range(3):
         with averaged_weights(model):
@@ -45,8 +45,8 @@ def test_weights_and_averages_come_back_bit_for_bit(digits):
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_a_job_that_does_not_average_keeps_its_weights(digits):
-    model = started(digits)
+def test_a_job_that_does_not_average_keeps_its_weights(iris):
+    model = started(iris)
     before = trainable(model)
     with averaged_weights(model):
         assert np.array_equal(trainable(model), before)

@@ -11,10 +11,8 @@ def test_the_error_is_the_weighted_gap_between_confidence_and_accuracy():
     assert result.error == pytest.approx((4 * 0.45 + 2 * 0.05) / 6)
     assert result.overconfidence == pytest.approx(0.95 * 4 / 6 + 0.55 * 2 / 6 - 0.5)
     filled = [b for b in result.bins if b.count]
-    assert [(b.low, b.count, b.accuracy) for b in filled] == [
-        (pytest.approx(0.5), 2, 0.5),
-        (pytest.approx(0.9), 4, 0.5),
-    ]
+    assert [b.low for b in filled] == pytest.approx([0.5, 0.9])
+    assert [(b.count, b.accuracy) for b in filled] == [(2, 0.5), (4, 0.5)]
 
 
 def test_a_network_that_knows_how_sure_it_is_has_next_to_no_error():

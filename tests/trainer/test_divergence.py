@@ -1,7 +1,11 @@
 """A loss that blows up: what counts as that, and training that goes back with a smaller rate."""
 
+import io
+import logging
 import math
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
@@ -15,21 +19,14 @@ from trainer.callbacks import Diverged, Hooks, Interrupted
 from trainer.chapters.training import curves
 from trainer.config import ModelConfig, TrainConfig
 from trainer.divergence import check_loss
-from trainer.fit import fit
+from trainer.fit import FitResult, fit
 from trainer.history import read_history
 from trainer.optimizers import rate_scale
 
-OPTIONS = {
-    "filters": [8, 8],
-    "units": 32,
-    "first_kernel": 3,
-    "conv_dropout": [0, 0],
-    "dropout": 0.1,
-}
-NET = ModelConfig(name="mnist_cnn", options=OPTIONS)
+NET = ModelConfig(name="mlp", options={"units": [16], "dropout": 0.1})
 CALM = {
     "epochs": 2,
-    "batch_size": 100,
+    "batch_size": 9,
     "optimizer": "momentum",
     "learning_rate": 0.1,
     "steps_per_execution": 1,  # so that hooks can stop at any step
@@ -84,19 +81,49 @@ def test_a_loss_that_has_blown_up_is_told_with_its_epoch(history, logs, told):
         check_loss(logs, history, 3.0, classes=10)
 
 
-def test_training_goes_back_to_the_last_epoch_and_on_with_a_smaller_rate(digits, tmp_path, caplog):
-    fit(fresh(digits), digits, config(CALM), tmp_path)
-    model = fresh(digits)
-    result = fit(model, digits, config(WILD), tmp_path)
+@pytest.fixture(scope="module")
+def calm(iris, tmp_path_factory) -> Path:
+    """Two epochs at a rate that is right."""
+    directory = tmp_path_factory.mktemp("calm")
+    fit(fresh(iris), iris, config(CALM), directory)
+    return directory
+
+
+@dataclass(frozen=True)
+class GoneBack:
+    """Training that went on at a rate far too high, and what it logged."""
+
+    model: keras.Model
+    result: FitResult
+    directory: Path
+    log: str
+
+
+@pytest.fixture(scope="module")
+def gone_back(iris, calm, tmp_path_factory) -> GoneBack:
+    directory = tmp_path_factory.mktemp("wild") / "run"
+    shutil.copytree(calm, directory)
+    model, log = fresh(iris), io.StringIO()
+    handler = logging.StreamHandler(log)
+    logging.getLogger("trainer").addHandler(handler)
+    try:
+        result = fit(model, iris, config(WILD), directory)
+    finally:
+        logging.getLogger("trainer").removeHandler(handler)
+    return GoneBack(model, result, directory, log.getvalue())
+
+
+def test_training_goes_back_to_the_last_epoch_and_on_with_a_smaller_rate(gone_back):
+    result = gone_back.result
     assert [entry["rollbacks"] for entry in result.history] == [0, 0, 1, 0]
     rates = [entry["learning_rate"] for entry in result.history]
     assert rates == pytest.approx([0.1, 0.1, 0.1, 0.1])
-    assert float(rate_scale(model.optimizer).numpy()) == pytest.approx(1e-4)
+    assert float(rate_scale(gone_back.model.optimizer).numpy()) == pytest.approx(1e-4)
     assert result.history[-1]["loss"] < 0.8 * result.history[0]["loss"]
-    assert read_history(tmp_path / "history.csv") == result.history
-    assert "going back to the end of epoch 2 with 0.0001 of the learning rate" in caplog.text
+    assert read_history(gone_back.directory / "history.csv") == result.history
+    assert "going back to the end of epoch 2 with 0.0001 of the learning rate" in gone_back.log
     assert "went back 1 time" in curves(result.history).note
-    (written,) = [told for told in events(tmp_path) if "rollbacks" in told]
+    (written,) = [told for told in events(gone_back.directory) if "rollbacks" in told]
     assert "divergence" in written
 
 
@@ -106,32 +133,43 @@ def events(directory: Path) -> list[list[str]]:
     return [EventAccumulator(str(file)).Reload().Tags()["tensors"] for file in files]
 
 
-def test_a_loss_that_stays_wild_ends_training_in_one_line(digits, tmp_path):
+def test_a_loss_that_stays_wild_ends_training_in_one_line(iris, tmp_path):
     settings = config(CALM | {"learning_rate": 1e30})
     told = r"^the loss is .*epoch 1.*, after 2 roll-backs to smaller rates: lower train\.lear"
     with pytest.raises(Diverged, match=told):
-        fit(fresh(digits), digits, settings, tmp_path)
+        fit(fresh(iris), iris, settings, tmp_path)
 
 
-def test_without_rollbacks_it_ends_at_once(digits, tmp_path, caplog):
+def test_without_rollbacks_it_ends_at_once(iris, tmp_path, caplog):
     settings = config(CALM | {"learning_rate": 1e30, "divergence": {"rollbacks": 0}})
     with pytest.raises(Diverged, match=r"^the loss is .*epoch 1[^:]*: lower train\.learning_rate$"):
-        fit(fresh(digits), digits, settings, tmp_path)
+        fit(fresh(iris), iris, settings, tmp_path)
     assert "going back" not in caplog.text
 
 
-def test_an_interruption_before_or_after_a_roll_back_changes_nothing(digits, tmp_path):
-    """Stopped while the loss is wild, and in the epoch that is trained again."""
-    fit(fresh(digits), digits, config(CALM), tmp_path / "whole")
-    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    undisturbed = fresh(digits)
-    fit(undisturbed, digits, config(WILD), tmp_path / "whole")
-    for seed, batches in enumerate((5, 22)):  # the second part sees the rest, and the epoch again
-        left = iter(range(batches - 1, -1, -1))
-        stopping = Hooks(stop_requested=lambda left=left: next(left) == 0)
+def after(batches: int) -> Callable[[], bool]:
+    """Ask for a stop after so many batches."""
+    left = iter(range(batches - 1, -1, -1))
+    return lambda: next(left) == 0
+
+
+def test_an_interruption_before_or_after_a_roll_back_changes_nothing(
+    iris, calm, gone_back, tmp_path
+):
+    """Stopped while the loss is wild, in the epoch that is trained again, and in the next one."""
+    cut, states = tmp_path / "cut", []
+    shutil.copytree(calm, cut)
+    for seed, batches in enumerate((5, 13, 9)):  # the second part sees the rest of the wild ones
+        stopping = Hooks(stop_requested=after(batches))
         with pytest.raises(Interrupted):
-            fit(fresh(digits, seed), digits, config(WILD), tmp_path / "cut", stopping)
-    continued = fresh(digits, seed=99)
-    result = fit(continued, digits, config(WILD), tmp_path / "cut")
-    assert equal_states(undisturbed, continued)
+            fit(fresh(iris, seed), iris, config(WILD), cut, stopping)
+        states.append(max((cut / "checkpoints").glob("state-*.npz")).name)
+    assert states == [
+        "state-00002-00000005.npz",
+        "state-00002-00000006.npz",
+        "state-00003-00000001.npz",
+    ]
+    continued = fresh(iris, seed=99)
+    result = fit(continued, iris, config(WILD), cut)
+    assert equal_states(gone_back.model, continued)
     assert [entry["rollbacks"] for entry in result.history] == [0, 0, 1, 0]

@@ -78,12 +78,12 @@ def test_a_noise_shape_drops_whole_rows():
 
 
 def test_a_batch_of_any_size_is_drawn_for():
+    layer_of_any = layer(0.5)
     compiled = tf.function(
         lambda x: layer_of_any(x, training=True),
         input_signature=[tf.TensorSpec([None, 5], tf.float32)],
         autograph=False,
     )
-    layer_of_any = layer(0.5)
     assert [compiled(tf.ones((n, 5))).shape for n in (0, 1, 9)] == [(0, 5), (1, 5), (9, 5)]
 
 

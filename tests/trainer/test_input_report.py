@@ -11,31 +11,32 @@ from trainer.config import ModelConfig, TrainConfig
 from trainer.fit import fit
 from trainer.input_report import InputReport, read
 
-TRAIN = TrainConfig(epochs=2, batch_size=100, early_stopping_patience=None)
+MLP = ModelConfig(name="mlp")
+TRAIN = TrainConfig(epochs=2, batch_size=9, early_stopping_patience=None)
 PAUSE = 0.05  # seconds
 
 
 def slowed(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Batches that each take a while to come."""
 
-    def pause(images: np.ndarray) -> np.ndarray:
+    def pause(inputs: np.ndarray) -> np.ndarray:
         time.sleep(PAUSE)
-        return images
+        return inputs
 
-    def slow(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        waited = tf.numpy_function(pause, [images], images.dtype)
-        return tf.ensure_shape(waited, images.shape), labels
+    def slow(inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        waited = tf.numpy_function(pause, [inputs], inputs.dtype)
+        return tf.ensure_shape(waited, inputs.shape), labels
 
     return batches.map(slow)
 
 
-def test_a_slow_source_shows_as_waiting(digits, tmp_path):
-    slow = replace(digits, train_epochs=lambda first, skip: slowed(digits.train_epochs(first)))
-    fit(network.build(ModelConfig(name="lenet5"), digits.info), slow, TRAIN, tmp_path)
+def test_a_slow_source_shows_as_waiting(iris, tmp_path):
+    slow = replace(iris, train_epochs=lambda first, skip: slowed(iris.train_epochs(first)))
+    fit(network.build(MLP, iris.info), slow, TRAIN, tmp_path)
     report = read(tmp_path)
     assert [entry["epoch"] for entry in report] == [1, 2]
     for entry in report:
-        assert entry["waiting_seconds"] >= 0.9 * PAUSE * digits.steps_per_epoch
+        assert entry["waiting_seconds"] >= 0.9 * PAUSE * iris.steps_per_epoch
         assert entry["waiting_share"] == pytest.approx(entry["waiting_seconds"] / entry["seconds"])
 
 
@@ -56,8 +57,8 @@ def test_a_source_that_is_ready_is_not_waited_for(tmp_path):
     assert report.epochs[1]["seconds"] > 9 * PAUSE
 
 
-def test_a_continued_run_keeps_what_was_measured_before(digits, tmp_path):
+def test_a_continued_run_keeps_what_was_measured_before(iris, tmp_path):
     first = TRAIN.model_copy(update={"epochs": 1})
     for part in (first, TRAIN):
-        fit(network.build(ModelConfig(name="lenet5"), digits.info), digits, part, tmp_path)
+        fit(network.build(MLP, iris.info), iris, part, tmp_path)
     assert [entry["epoch"] for entry in read(tmp_path)] == [1, 2]

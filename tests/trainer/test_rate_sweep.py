@@ -24,12 +24,15 @@ def falling_at(middle: float):
 
 @pytest.mark.parametrize("middle", [-4.0, -2.5, -1.0])
 def test_the_suggestion_lies_where_the_loss_falls_fastest(middle):
-    assert np.log10(falling_at(middle).suggestion) == pytest.approx(middle, abs=0.3)
+    suggestion = falling_at(middle).suggestion
+    assert suggestion
+    assert np.log10(suggestion) == pytest.approx(middle, abs=0.3)
 
 
 def test_noise_of_batches_moves_the_suggestion_little():
     noise = np.random.default_rng(0).normal(0, 0.05, 176)
     found = swept(lambda x: 2.3 - 2 / (1 + np.exp(-4 * (x + 2))) + noise)
+    assert found.suggestion
     assert np.log10(found.suggestion) == pytest.approx(-2, abs=0.6)
 
 
@@ -47,6 +50,7 @@ def test_a_sweep_of_real_training_ends_when_the_loss_is_beyond_hope(digits):
     assert np.allclose(np.diff(np.log(found.rates)), np.log(1e8) / 199)
     assert 100 < len(found.rates) < 200
     assert found.losses[0] == pytest.approx(np.log(10), abs=0.6)
+    assert found.suggestion
     assert 1e-4 < found.suggestion < 1
     png = figures.png(figures.sweep_curve(found))
     assert png.startswith(b"\x89PNG")

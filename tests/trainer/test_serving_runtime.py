@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,7 +25,7 @@ VERSION = "2.20.0"
 ASK = Path(__file__).with_name("exported_answers.py")
 SMALL = {"classifier": [64, 32]}  # the same graph as with 4096 neurons, a hundredth of the file
 # One of each family at least, and of applications one of each kind of layer.
-FAMILIES = {
+FAMILIES: dict[str, dict[str, Any]] = {
     "mlp": {},
     "mlp_wide": {},
     "lenet5": {},
@@ -70,6 +71,8 @@ class Runtime:
         """Give the answers to place/inputs.npy by the export beside it."""
         answers = place / f"{self.version}.npz"
         names = (place / "export", place / "inputs.npy", answers)
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.write(" ".join(map(str, names)) + "\n")
         self.process.stdin.flush()
         assert self.process.stdout.readline().strip() == self.version
@@ -80,9 +83,12 @@ class Runtime:
 def running(python: Path, version: str) -> Iterator[Runtime]:
     """Start a process that answers; it ends with the block."""
     environment = {"PATH": os.environ["PATH"], "TF_CPP_MIN_LOG_LEVEL": "3"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([python, ASK], env=environment, **pipes) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [str(python), str(ASK)], env=environment, stdin=pipe, stdout=pipe, text=True
+    ) as process:
         yield Runtime(process, version)
+        assert process.stdin
         process.stdin.close()
 
 
@@ -113,10 +119,10 @@ def info_of(name: str) -> DataInfo:
     return DataInfo("test", "0" * 64, ("a", "b", "c"), {"train": 4}, shape)
 
 
-def build(name: str, info: DataInfo, options: dict[str, object]) -> keras.Model:
+def build(name: str, info: DataInfo, options: dict[str, Any]) -> keras.Model:
     keras.utils.set_random_seed(1)
-    size = {"image_size": info.shape[:2]} if info.is_image else {"features": info.shape[0]}
-    return zoo.build(name, **size, num_classes=info.num_classes, **options)
+    more = {"image_size": info.shape[:2]} if info.is_image else {"features": info.shape[0]}
+    return zoo.build(name, num_classes=info.num_classes, **options | more)
 
 
 def settle(model: keras.Model, inputs: object) -> None:

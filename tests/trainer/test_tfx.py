@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.component import arguments, write_examples
+from tests.support.tfx_component import arguments, write_examples
 from trainer.config import TrainConfig
 from trainer.tfx import limited_epochs, read_settings, run_fn
 

@@ -55,9 +55,10 @@ def digest(model: keras.Model, result: FitResult) -> str:
 
 
 if __name__ == "__main__":
+    _, place, data, name = sys.argv
     with stop_on_signal() as stop:
         try:
-            trained = train(Path(sys.argv[1]), *sys.argv[2:4], Hooks(stop_requested=stop.is_set))
+            trained = train(Path(place), data, name, Hooks(stop_requested=stop.is_set))
         except Interrupted:
             sys.exit(INTERRUPTED)
     print(digest(*trained))

@@ -3,8 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.tuning.conftest import Notes, Rehearsal, config, peak_at_adam
-from tests.tuning.test_lease import Clock
+from tests.support.search import Clock, Notes, Rehearsal, age, config, peak_at_adam
 from tuning.chief import BrokenStudy, Chief
 from tuning.lease import Leases
 from tuning.trial import Outcome
@@ -184,8 +183,11 @@ def test_a_chief_asked_to_stop_leaves_the_search_to_the_next(start):
 
 
 def test_the_time_limit_takes_all_trials_from_their_workers(start):
-    chief = start(max_minutes=0.03)
+    chief = start(max_minutes=10)
     given = chief.take(A)
+    chief.look()
+    assert chief.study.running
+    age(chief.study, 601)
     assert chief.run(lambda: not chief.study.running)
     assert chief.study.trials[given.trial].state == "STOPPED"
     assert not chief.hear(given.trial, A)

@@ -1,16 +1,9 @@
+"""Who holds which trial, by a clock that the test moves."""
+
 import pytest
 
-from tuning.lease import ASLEEP, Leases
-
-
-class Clock:
-    """Time that stands still between two steps."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
+from tests.support.search import Clock
+from tuning.lease import ASLEEP, Lease, Leases
 
 
 @pytest.fixture
@@ -25,7 +18,7 @@ def leases(clock):
 
 def look_for(leases, clock, seconds):
     """Let time go by, with a look every second as a chief takes it."""
-    found = {}
+    found: dict[str, Lease] = {}
     for _ in range(seconds):
         clock.now += 1
         found |= leases.expired()

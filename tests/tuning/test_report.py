@@ -1,9 +1,10 @@
 import csv
 import io
 
+import numpy as np
 import pytest
 
-from tests.tuning.conftest import config
+from tests.support.search import config
 from tuning import figures, report
 from tuning.importance import importances
 from tuning.trial import Trial, best_first
@@ -51,10 +52,10 @@ def test_every_trial_is_a_line_through_its_values(trials):
     completed = [t for t in trials if t.score is not None]
     figure = figures.parallel_coordinates(completed, ["optimizer", "rate"], "val_accuracy")
     axes = figure.axes[0]
-    lines = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    lines = [np.asarray(line.get_data()) for line in axes.lines]
+    lines = [line for line in lines if line.shape == (2, 3)]
     assert len(lines) == 12
-    best = max(lines, key=lambda line: line.get_ydata()[-1])
-    assert best.get_ydata()[-1] == 1.0
+    assert max(y[-1] for _, y in lines) == 1.0
     assert [label.get_text() for label in axes.get_xticklabels()] == [
         "optimizer",
         "rate",

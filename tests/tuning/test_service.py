@@ -8,8 +8,9 @@ from contextlib import ExitStack
 import grpc
 import pytest
 
-from tests.tuning.conftest import MemoryPool, Notes, Rehearsal, config, peak_at_adam
-from tests.tuning.post import HOST, Post, until
+from tests.support.post import HOST, Post
+from tests.support.search import MemoryPool, Notes, Rehearsal, age, config, drawn, peak_at_adam
+from tests.support.waiting import until
 from tuning.connection import ChiefLost, ChiefRefused, Connection
 from tuning.messages import Status, rpc, service, types
 from tuning.remote import LeasedPool, RemoteStudy
@@ -70,7 +71,7 @@ def test_workers_at_the_same_time_share_the_trials(post):
 def test_one_worker_has_as_many_trials_as_its_host_bears(post):
     there = post(workers=2, max_trials=4)
     study = RemoteStudy(there.connection(), there.settings, "w0")
-    both = [study.next(), study.next()]
+    both = [drawn(study), drawn(study)]
     assert study.next() is None
     assert study.running == {given.trial: given for given in both}
     assert set(there.chief.study.running) == set(study.running)
@@ -98,23 +99,29 @@ def test_a_trial_given_to_another_is_killed_where_it_ran(post):
     study = RemoteStudy(connection, there.settings, "w0")
     pool = MemoryPool(lambda given: Outcome("killed", reason="signal SIGKILL"))
     leased = LeasedPool(pool, study)
-    given = study.next()
+    given = drawn(study)
     pool.start(0, given)
     with study.beating(lease_seconds=0.1):
         there.chief.leases.end(given.trial)
         until(study.lost)
     (report,) = leased.wait(1)
     assert pool.killed == [given.trial]
-    assert study.finish(given.trial, report.outcome).reason.startswith("the chief has given it")
+    assert report.outcome
+    ended = study.finish(given.trial, report.outcome)
+    assert ended
+    assert ended.reason
+    assert ended.reason.startswith("the chief has given it")
     assert given.trial in there.chief.study.running
     connection.close()
 
 
 def test_the_end_of_the_time_ends_the_trials_of_every_worker(post):
-    there = post(lease_seconds=1, hang_minutes=5, max_minutes=0.05)
+    there = post(lease_seconds=1, hang_minutes=5, max_minutes=30)
 
     class Endless(MemoryPool):
         def wait(self, seconds):
+            if there.chief.study.cut is None:
+                age(there.chief.study, 600)
             there.chief.look()
             return []
 
@@ -124,7 +131,7 @@ def test_the_end_of_the_time_ends_the_trials_of_every_worker(post):
     with study.beating(lease_seconds=0.1):
         assert Supervisor(study, LeasedPool(pool, study), notes).run(lambda: False)
     assert [(t.state, t.reason) for t in notes.ended] == [
-        ("STOPPED", "tune.max_minutes = 0.05 are over")
+        ("STOPPED", "tune.max_minutes = 30 are over")
     ]
     assert set(pool.killed) == set(there.chief.study.trials)
     connection.close()
@@ -176,13 +183,14 @@ def test_a_chief_that_comes_back_with_another_search_is_refused(rehearsal, tmp_p
         connection = there.connection()
         connection.join()
         study = RemoteStudy(connection, there.settings, "w0")
-        given = study.next()
+        given = drawn(study)
     (tmp_path / "other").mkdir()
     there.rehearsal = Rehearsal(tmp_path / "other")
     with there.manned(run="tiny-tune/2"):
         with pytest.raises(ChiefRefused, match="holds the search tiny-tune/2, and .*tiny-tune/1"):
             study.finish(given.trial, peak_at_adam(given))
-        assert there.chief.study.trials == there.chief.study.running == {}
+        assert there.chief.study.trials == {}
+        assert there.chief.study.running == {}
     connection.close()
 
 

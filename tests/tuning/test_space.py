@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -15,7 +17,7 @@ SPACE = {
     "train.batch_size": {"int": [16, 256], "step": 2, "sampling": "log"},
     "data.augment.horizontal_flip": {"bool": True},
 }
-TREE = {
+TREE: dict[str, Any] = {
     "model": {"name": "lenet5", "options": {"activation": "relu", "batch_norm": True}},
     "train": {"learning_rate": 1e-3, "batch_size": 32},
     "data": {"augment": {"horizontal_flip": False}},

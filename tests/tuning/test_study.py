@@ -1,9 +1,12 @@
 import json
+from collections.abc import Callable
+from functools import cache
 
 import pytest
 
-from tests.tuning.conftest import OWN, SPACE, Rehearsal, config, peak_at_adam
+from tests.support.search import OWN, SPACE, Rehearsal, config, peak_at_adam
 from tuning.journal import DamagedJournal
+from tuning.study import Study
 from tuning.trial import Outcome
 
 ALGORITHMS = ["random", "bayesian", "hyperband", "grid"]
@@ -16,13 +19,19 @@ GRID = {
 
 def settings(algorithm, **more):
     space = GRID if algorithm == "grid" else SPACE
-    if algorithm == "bayesian":  # one guess: fitting the process takes a second
+    if algorithm == "bayesian":  # one guess: fitting the process takes half a second
         more |= {"bayesian": {"num_initial_points": 7}, "max_trials": 8}
     return config(algorithm=algorithm, space=space, **more)
 
 
 def rows(study):
     return [(t.id, t.state, t.values, t.score) for t in study.ranked()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Callable[[str], Study]:
+    """Run the search of an algorithm without interruption, once for all that compare with it."""
+    return cache(lambda name: Rehearsal(tmp_path_factory.mktemp(name)).run(settings(name))[0])
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -41,7 +50,7 @@ def test_every_algorithm_ends_by_itself_and_finds_the_best(rehearsal, algorithm,
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_first_trial_is_the_job_itself(rehearsal, algorithm):
-    _, pool, _ = rehearsal.run(settings(algorithm))
+    _, pool, _ = rehearsal.run(settings(algorithm), until=1)
     assert pool.started[0].values == OWN
 
 
@@ -57,16 +66,13 @@ def test_own_settings_outside_the_space_are_a_trial_of_their_own(rehearsal, algo
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("ended", [0, 3, 7])
-def test_a_search_cut_off_is_taken_up_where_it_stood(tmp_path, algorithm, ended):
+def test_a_search_cut_off_is_taken_up_where_it_stood(rehearsal, whole, algorithm, ended):
     """The same trials with the same values as without the interruption, none of them twice."""
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "parts").mkdir()
-    whole, _, _ = Rehearsal(tmp_path / "whole").run(settings(algorithm))
-    _, first, _ = Rehearsal(tmp_path / "parts").run(settings(algorithm), until=ended)
-    study, second, _ = Rehearsal(tmp_path / "parts").run(settings(algorithm))
-    assert rows(study) == rows(whole)
+    _, first, _ = rehearsal.run(settings(algorithm), until=ended)
+    study, second, _ = rehearsal.run(settings(algorithm))
+    assert rows(study) == rows(whole(algorithm))
     begun = [given.trial for given in [*first.started, *second.started]]
-    assert sorted(begun) == sorted(whole.trials)
+    assert sorted(begun) == sorted(whole(algorithm).trials)
 
 
 @pytest.mark.parametrize("algorithm", ["random", "hyperband"])

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.tuning.conftest import MemoryPool, Notes, config, peak_at_adam
+from tests.support.search import MemoryPool, Notes, config, peak_at_adam
 from tuning.supervisor import Supervisor
 from tuning.trial import Outcome, Report
 

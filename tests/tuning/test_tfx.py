@@ -9,12 +9,12 @@ import keras_tuner
 import pytest
 from keras_tuner.engine import base_tuner
 
-from tests.component import SECTIONS, arguments, write_examples
+from tests.support.tfx_component import SECTIONS, arguments, write_examples
 from trainer.tfx import read_settings
 from tuning.journal import read
 from tuning.tfx import tuner_fn
 
-TUNE = {
+TUNE: dict[str, Any] = {
     "max_trials": 2,
     "space": {
         "train.optimizer": {"choice": ["adam", "sgd"]},
@@ -27,13 +27,14 @@ HYPERBAND = {**TUNE, "algorithm": "hyperband", "hyperband": {"max_epochs": 3}, "
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory, data_dir) -> Path:
     directory = tmp_path_factory.mktemp("tfx")
-    write_examples(directory, data_dir)
+    write_examples(directory, data_dir, of_each=50)
     return directory
 
 
 def tuner_arguments(examples: Path, place: Path, tune: dict[str, Any], **given) -> SimpleNamespace:
     """A Tuner has a directory to work in, and no place for a model."""
     sections = {**SECTIONS, "tune": tune}
+    sections["data"] = {**sections["data"], "data_dir": str(examples / "data")}  # prepared once
     sections["train"] = {**sections["train"], "epochs": 1, "precision": "mixed_bfloat16"}
     more = {"working_dir": str(place), "serving_model_dir": None}
     return arguments(examples, custom_config={"convoy": sections}, **{**more, **given})

@@ -28,7 +28,8 @@ def test_few_classes_are_counted_cell_by_cell():
 
 def test_many_classes_are_a_picture_and_the_pairs_confused_most():
     html = confusion(evaluation(40, mistaken=4)).html
-    png = base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])
+    [encoded] = re.findall(r"base64,([^\"]+)", html)
+    png = base64.b64decode(encoded)
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
     assert pixels.shape == (40, 40, 3)
     red, _, blue = pixels[1, 0]  # a mistake is orange, a hit blue, nothing white

@@ -1,7 +1,9 @@
 """What every architecture of the zoo does, whatever its family."""
 
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +14,7 @@ from trainer import flops, precision, small_maps, zoo
 
 CLASSES = 5
 SMALL_HEAD = {"classifier": [32, 16]}  # the same code as with 4096 neurons, in a tenth of the time
-FAST = {
+FAST: dict[str, dict[str, Any]] = {
     "mlp": {},
     "mlp_wide": {},
     "lenet5": {},
@@ -43,12 +45,13 @@ class Case:
     """One architecture at its smallest input."""
 
     name: str
-    options: dict[str, object]
+    options: Mapping[str, Any]
 
     def build(self) -> keras.Model:
         entry = zoo.MODELS[self.name]
         if entry.takes == "features":
             return zoo.build(self.name, features=4, num_classes=CLASSES, **self.options)
+        assert entry.min_image_size
         size = (entry.min_image_size, entry.min_image_size + 3)
         return zoo.build(self.name, image_size=size, num_classes=CLASSES, **self.options)
 
@@ -66,10 +69,31 @@ def scaled_batch(model: keras.Model, size: int = 4) -> tf.Tensor:
     return keras.random.uniform((size, *model.input_shape[1:]), -1, 1, seed=3)
 
 
-@pytest.fixture(params=_cases())
-def case(request):
+@pytest.fixture(scope="module", params=_cases())
+def case(request) -> Iterator[Case]:
     yield request.param
     keras.utils.clear_session()  # frees what the largest networks hold
+
+
+@pytest.fixture(scope="module")
+def settled(case) -> tuple[keras.Model, tf.Tensor]:
+    """The network, and images whose statistics its batch normalization has.
+
+    In float64: through a hundred untrained layers float32's rounding grows until it decides the
+    answer, and two right graphs disagree.
+    """
+    with precision.policy("float64"):
+        model = case.build()
+    images = scaled_batch(model)
+    layers = model._flatten_layers()
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    drops = [layer for layer in layers if isinstance(layer, keras.layers.Dropout)]
+    for norm in norms:
+        norm.momentum = 0.0
+    for drop in drops:
+        drop.rate = 0.0
+    model(images, training=True)
+    return model, images
 
 
 def test_one_step_in_mixed_precision_reaches_every_weight_and_breaks_none(case):
@@ -93,12 +117,9 @@ def test_one_step_in_mixed_precision_reaches_every_weight_and_breaks_none(case):
     np.testing.assert_allclose(tf.reduce_sum(probabilities, axis=1), np.ones(4), rtol=1e-5)
 
 
-def test_convolutions_as_products_give_the_same_gradients(case):
-    # In float64, whose rounding grows to 1e-7 of the largest number through a hundred layers.
-    with precision.policy("float64"):
-        model = case.build()
-    images = scaled_batch(model)
-    _settle(model, images)
+def test_convolutions_as_products_give_the_same_gradients(settled):
+    # float64's rounding grows to 1e-7 of the largest number through a hundred layers.
+    model, images = settled
     plain = _gradients(model, images)
     with small_maps.as_products(model):
         ours = _gradients(model, images)
@@ -107,13 +128,8 @@ def test_convolutions_as_products_give_the_same_gradients(case):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6 * largest, err_msg=weight.path)
 
 
-def test_saved_and_exported_it_gives_the_same_answers(case, tmp_path):
-    # In float64: through a hundred untrained layers float32's rounding grows until it decides the
-    # answer, and two right graphs disagree.
-    with precision.policy("float64"):
-        model = case.build()
-    images = scaled_batch(model)
-    _settle(model, images)
+def test_saved_and_exported_it_gives_the_same_answers(settled, tmp_path):
+    model, images = settled
     expected = model(images)
     assert tf.reduce_mean(tf.reduce_max(expected, axis=1)) < 0.999  # an answer that can differ
     model.save(tmp_path / "model.keras")
@@ -124,18 +140,6 @@ def test_saved_and_exported_it_gives_the_same_answers(case, tmp_path):
     np.testing.assert_allclose(served.serve(images), expected, atol=1e-5)
     assert "XlaMustCompile" not in str(served.serve.concrete_functions[0].graph.as_graph_def())
     shutil.rmtree(tmp_path)  # a gigabyte each, for the largest
-
-
-def _settle(model: keras.Model, images: tf.Tensor) -> None:
-    """Give batch normalization the statistics of `images`, as training would have."""
-    layers = model._flatten_layers()
-    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
-    drops = [layer for layer in layers if isinstance(layer, keras.layers.Dropout)]
-    for norm in norms:
-        norm.momentum = 0.0
-    for drop in drops:
-        drop.rate = 0.0
-    model(images, training=True)
 
 
 def _gradients(model: keras.Model, images: tf.Tensor) -> list[tf.Tensor]:

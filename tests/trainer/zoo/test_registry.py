@@ -88,6 +88,7 @@ def test_the_smallest_image_is_the_smallest(name):
     options = {"classifier": [8]} if "classifier" in entry.options.model_fields else {}
     if name.startswith("applications/"):
         options = {}
+    assert entry.min_image_size
     too_small = keras.Input((entry.min_image_size - 1, 60, 3))
     with pytest.raises(ValueError, match="[Nn]egative|non-positive|at least|too small"):
         entry.connect(too_small, 5, zoo.check_options(name, options))

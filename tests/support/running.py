@@ -1,7 +1,6 @@
 """A server in the test's process, and its client."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,13 +13,6 @@ from serving.settings import Listen, ServerSettings, of_store
 from serving.store import Store
 
 IMAGE = np.zeros((1, 4, 4, 1), np.uint8)
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"the condition did not come true within {seconds} s"
-        time.sleep(0.01)
 
 
 def settings(store: Store, poll: float = 0.05, **listen: Any) -> ServerSettings:

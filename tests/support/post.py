@@ -1,10 +1,9 @@
 """A chief behind a real socket, for tests of those who ask it."""
 
 import threading
-import time
 from contextlib import contextmanager
 
-from tests.tuning.conftest import MemoryPool, Notes, config, peak_at_adam
+from tests.support.search import MemoryPool, Notes, config, peak_at_adam
 from tuning.chief import Chief
 from tuning.connection import Connection
 from tuning.remote import LeasedPool, RemoteStudy
@@ -40,11 +39,3 @@ class Post:
             assert Supervisor(study, pool, notes).run(lambda: False)
         connection.close()
         return notes
-
-
-def until(holds, seconds=60):
-    """Wait for a condition, and fail when it does not come true."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import guide
+from tests.support import guide
 
 LISTENING = "listening"  # what a server says when it is ready
 DEADLINE = 180.0  # seconds until it is

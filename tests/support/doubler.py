@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from serving.servable import Answer
 from serving.signature import Signature, Spec
 from serving.tensors import Array
 from serving.wire import predict_pb2
+from tests.support.waiting import until
 
 FLOAT = predict_pb2.DT_FLOAT
 
@@ -76,13 +77,6 @@ class Caller(threading.Thread):
         return self.answer
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true within 10 s"
-        time.sleep(0.001)
-
-
 def busy(model: Doubler, batcher: Batcher) -> Caller:
     """A caller whose request is held inside the model."""
     model.gate.clear()
@@ -94,5 +88,5 @@ def busy(model: Doubler, batcher: Batcher) -> Caller:
 def queued(batcher: Batcher, x: Any, seconds: float = 10.0) -> Caller:
     before = batcher.queued
     caller = Caller(batcher, x, seconds)
-    until(lambda: batcher.queued == before + 1)
+    until(lambda: batcher.queued == before + 1 or not caller.is_alive())  # it may have given up
     return caller

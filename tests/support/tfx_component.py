@@ -13,14 +13,14 @@ ATTRIBUTES = (
     "transform_graph_path", "data_accessor", "serving_model_dir", "eval_model_dir",
     "model_run_dir", "base_model", "hyperparameters", "custom_config",
 )  # fmt: skip
-SECTIONS = {
+SECTIONS: dict[str, Any] = {
     "data": {"image_size": [16, 16], "channels": 1},
     "model": {"name": "lenet5", "options": {"activation": "relu"}},
     "train": {"epochs": 2, "batch_size": 50, "learning_rate": 3e-3, "precision": "float32"},
 }
 
 
-def arguments(directory: Path, **given: Any) -> SimpleNamespace:
+def arguments(directory: str | Path, **given: Any) -> SimpleNamespace:
     """A Trainer's arguments; TFX leaves None what a pipeline does not use."""
     usual = {
         "train_files": [f"{directory}/examples/Split-train/*"],
@@ -31,9 +31,12 @@ def arguments(directory: Path, **given: Any) -> SimpleNamespace:
     return SimpleNamespace(**(dict.fromkeys(ATTRIBUTES) | usual | given))
 
 
-def write_examples(directory: Path, data_dir: Path) -> None:
-    """Write digits as gzip-compressed shards of tf.Example, four for each split."""
-    digits = load(DataConfig(source="digits", data_dir=str(data_dir), channels=1), 100, "none")
+def write_examples(directory: Path, data_dir: Path, of_each: int = 100) -> None:
+    """Write digits as gzip-compressed shards of tf.Example, at most four for each split.
+
+    `of_each`: how many examples of a shard; the last may have fewer.
+    """
+    digits = load(DataConfig(source="digits", data_dir=str(data_dir), channels=1), of_each, "none")
     for split, batches in (("train", digits.train), ("eval", digits.validation)):
         shards = directory / "examples" / f"Split-{split}"
         shards.mkdir(parents=True)

@@ -4,8 +4,7 @@ import json
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,16 +58,6 @@ print("run runs/deaf", file=sys.stderr, flush=True)
 for _ in range(600):
     time.sleep(0.1)
 """
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait for a condition to hold, and give its value."""
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"not within {DEADLINE} s")
 
 
 def once(last: datetime | None) -> DateTrigger:
