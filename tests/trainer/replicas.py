@@ -23,9 +23,12 @@ from trainer.objective import compile_model
 from trainer.peers import Peers, peers_of
 from trainer.recipe import Recipe
 
-SMOOTH = {"activation": "tanh"}  # a rectifier may cut off by rounding on one side alone
-MLP = ModelConfig(name="mlp", options=SMOOTH | {"units": [8]})
-LENET = ModelConfig(name="lenet5", options=SMOOTH | {"batch_norm": True, "classifier": []})
+MLP = ModelConfig(name="mlp", options={"units": []})
+LENET = ModelConfig(
+    name="lenet5",
+    # Smooth: a rectifier may cut off by rounding on one side alone.
+    options={"activation": "tanh", "batch_norm": True, "classifier": []},
+)
 TRAIN = {
     "epochs": 1,
     "batch_size": 16,
@@ -36,7 +39,7 @@ TRAIN = {
 PARTS: dict[str, tuple[ModelConfig, dict[str, Any]]] = {
     "clipped": (MLP, {"epochs": 2, "learning_rate": 0.2, "global_clipnorm": 0.3}),
     "batch_norm": (LENET, {"batch_size": 100, "learning_rate": 1e-3}),
-    "averaged": (MLP, {"optimizer": "adam", "learning_rate": 1e-3, "ema_momentum": 0.9}),
+    "averaged": (MLP, {"optimizer": "adam", "learning_rate": 1e-2, "ema_momentum": 0.9}),
     "accumulated": (MLP, {"accumulation_steps": 3}),
 }
 

@@ -1,3 +1,5 @@
+from itertools import product
+
 import keras
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ import tensorflow as tf
 
 from trainer.dropout import Dropout
 
-RATES = [0.001, 0.1, 0.25, 1 / 3, 0.5, 0.9, 0.995, 0.999]
+RATES = [0.001, 0.1, 0.25, 1 / 3, 0.5, 0.9, 0.995]
 
 
 def layer(rate: float, seed: int = 1, dtype: str = "float32") -> Dropout:
@@ -16,12 +18,15 @@ def dropped(rate: float, dtype: str = "float32", shape: tuple[int, ...] = (500, 
     return layer(rate, dtype=dtype)(tf.ones(shape), training=True).numpy() == 0
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize(
+    ("rate", "dtype"),
+    [
+        *product(RATES, ["float32", "bfloat16", "float16"]),
+        (0.999, "float32"),  # beyond 255/256 Keras' own draws stand in, which are exact here only
+    ],
+)
 def test_the_share_of_dropped_values_is_the_rate(rate, dtype):
     """To five standard deviations of a million independent draws; Keras' bfloat16 misses it."""
-    if rate > 255 / 256:
-        dtype = "float32"  # Keras' own draws stand in, which are exact here only
     share = dropped(rate, dtype).mean()
     assert share == pytest.approx(rate, abs=5 * np.sqrt(rate * (1 - rate) / 1e6))
 

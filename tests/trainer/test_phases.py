@@ -12,7 +12,7 @@ from trainer.history import read_history
 from trainer.phases import fit_phases
 
 LENET = ModelConfig(
-    name="lenet5", options={"activation": "relu", "batch_norm": True, "classifier": [16]}
+    name="lenet5", options={"activation": "relu", "batch_norm": True, "classifier": []}
 )
 TRAIN = TrainConfig(
     epochs=2,
@@ -57,11 +57,11 @@ def both(digits, tmp_path_factory) -> tuple[keras.Model, FitResult, Path]:
 
 def test_the_trunk_rests_in_the_first_phase_and_its_end_moves_in_the_second(digits, first, both):
     model, _, _ = both
-    names = ("conv1", "conv1_bn", "conv2", "conv2_bn", "dense1")
+    names = ("conv1", "conv1_bn", "conv2", "conv2_bn", "logits")
     fresh = start(digits)
     initial = {name: weights_of(fresh, name) for name in names}
     for name in names:
-        assert unchanged(initial[name], weights_of(first, name)) == (name != "dense1"), name
+        assert unchanged(initial[name], weights_of(first, name)) == (name != "logits"), name
     assert unchanged(initial["conv1"], weights_of(model, "conv1"))
     assert not unchanged(initial["conv2"], weights_of(model, "conv2"))
     assert unchanged(initial["conv2_bn"], weights_of(model, "conv2_bn"))  # statistics stay

@@ -8,8 +8,10 @@ from trainer import figures, network
 from trainer.config import ModelConfig, TrainConfig
 from trainer.rate_sweep import LOWEST, RateSweep, sweep
 
-LENET = ModelConfig(name="lenet5", options={"activation": "relu"})
-QUICK = ModelConfig(name="lenet5", options={"activation": "relu", "batch_norm": True})
+PLAIN = ModelConfig(name="mlp")
+QUICK = ModelConfig(
+    name="lenet5", options={"activation": "relu", "batch_norm": True, "classifier": [16]}
+)
 
 
 def swept(losses) -> RateSweep:
@@ -56,12 +58,12 @@ def test_a_sweep_of_real_training_ends_when_the_loss_is_beyond_hope(digits):
     assert png.startswith(b"\x89PNG")
 
 
-def test_every_step_is_taken_at_its_rate(digits):
+def test_every_step_is_taken_at_its_rate(iris):
     """With plain SGD a weight moves by the rate times its gradient: the loss shows none before."""
     keras.utils.set_random_seed(0)
-    model = network.build(LENET, digits.info)
+    model = network.build(PLAIN, iris.info)
     before = [weight.numpy() for weight in model.trainable_weights]
-    sweep(model, digits, TrainConfig(batch_size=100, optimizer="adam"), steps=2)
+    sweep(model, iris, TrainConfig(batch_size=9, optimizer="adam"), steps=2)
     moved = [
         np.abs(weight.numpy() - old).max()
         for weight, old in zip(model.trainable_weights, before, strict=True)

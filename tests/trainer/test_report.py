@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -11,7 +10,7 @@ from pipeline import DataConfig, load
 from pipeline.dataset import Splits
 from trainer import network, report
 from trainer.config import ModelConfig
-from trainer.evaluate import predict, score
+from trainer.evaluate import Predictions, predict, score
 from trainer.evaluate_config import EvaluateConfig
 from trainer.page import Section
 from trainer.summary import RunSummary, TrainingFacts
@@ -48,13 +47,6 @@ def augmented(data_dir: Path) -> Splits:
     return load(config, batch_size=100)
 
 
-def summarize(data: Splits, model: keras.Model, **more) -> RunSummary:
-    predictions = predict(model, data.test)
-    names = data.info.class_names
-    evaluation = score(predictions, names)
-    return RunSummary("a <b>run</b>", data.info, evaluation, predictions, **more)
-
-
 @pytest.fixture(scope="module")
 def full_page(augmented: Splits) -> str:
     """A page with every section."""
@@ -65,7 +57,7 @@ def full_page(augmented: Splits) -> str:
     config = EvaluateConfig(slices=("site",))
     evaluation = score(predictions, data.info.class_names, config=config)
     summary = RunSummary(
-        "digits", data.info, evaluation, predictions,
+        "a <b>run</b>", data.info, evaluation, predictions,
         status="not_blessed", rules=FINDINGS, blessing=RULES,
         offenders=[("duplicates\nfile.png", np.full((16, 16, 1), 90, np.uint8))],
         training=TrainingFacts("float32: no GPU", [{"waiting_share": 0.02}], {"train": 12.0}),
@@ -74,6 +66,17 @@ def full_page(augmented: Splits) -> str:
         more=[Section("Search", "<p>12 trials</p>", "Found by a search.")],
     )  # fmt: skip
     return report.render(summary, HISTORY, model, data)
+
+
+@pytest.fixture(scope="module")
+def perfect_page(digits: Splits) -> str:
+    """A page about a network that is always right, of which there is nothing else to tell."""
+    model = network.build(ModelConfig(name="lenet5"), digits.info)
+    labels = predict(model, digits.test).labels
+    predictions = Predictions(np.eye(10, dtype=np.float32)[labels], labels)
+    evaluation = score(predictions, digits.info.class_names)
+    summary = RunSummary("digits", digits.info, evaluation, predictions)
+    return report.render(summary, HISTORY, model, digits)
 
 
 def headings(page: str) -> list[str]:
@@ -92,42 +95,34 @@ def test_every_part_that_there_is_something_to_tell_of_has_a_section(full_page):
     assert len(full_page.encode()) < HEAVIEST
 
 
-def test_what_is_not_there_is_left_out(digits):
-    model = network.build(ModelConfig(name="lenet5"), digits.info)
-    page = report.render(summarize(digits, model), HISTORY, model, digits)
-    assert not {"Blessing", "Slices", "Search", "Data check", "Augmentation"} & set(headings(page))
-    assert "Training images" in headings(page)
+def test_what_is_not_there_is_left_out(perfect_page):
+    found = set(headings(perfect_page))
+    assert not {"Blessing", "Slices", "Search", "Data check", "Augmentation"} & found
+    assert "Training images" in found
 
 
 def test_vectors_have_a_page_without_pictures_of_examples(iris):
     model = network.build(ModelConfig(name="mlp"), iris.info)
-    page = report.render(summarize(iris, model), HISTORY, model, iris)
+    predictions = predict(model, iris.test)
+    evaluation = score(predictions, iris.info.class_names)
+    summary = RunSummary("iris", iris.info, evaluation, predictions)
+    page = report.render(summary, HISTORY, model, iris)
     assert "test example" in page
     assert "Augmentation" not in page
     assert "data:image/png" not in page
 
 
-def test_names_are_text_and_nothing_is_fetched(digits):
-    model = network.build(ModelConfig(name="lenet5"), digits.info)
-    page = report.render(summarize(digits, model, blessing=RULES), HISTORY, model, digits)
-    assert "a &lt;b&gt;run&lt;/b&gt;" in page
-    assert "class &#x27;&lt;7&gt;&#x27;" in page
-    links = re.findall(r'(?:src|href)="([^"]{5})', page)
+def test_names_are_text_and_nothing_is_fetched(full_page):
+    assert "a &lt;b&gt;run&lt;/b&gt;" in full_page
+    assert "class &#x27;&lt;7&gt;&#x27;" in full_page
+    links = re.findall(r'(?:src|href)="([^"]{5})', full_page)
     assert set(links) == {"data:"}
-    assert "http" not in page
+    assert "http" not in full_page
 
 
-def test_a_perfect_network_has_no_mistakes_to_show(digits):
-    model = network.build(ModelConfig(name="lenet5"), digits.info)
-    summary = summarize(digits, model)
-    certain = np.eye(10, dtype=np.float32)[summary.predictions.labels]
-    perfect = type(summary.predictions)(certain, summary.predictions.labels)
-    names = digits.info.class_names
-    page = report.render(
-        RunSummary("p", digits.info, score(perfect, names), perfect), HISTORY, model, digits
-    )
-    assert "None: every answer on the test split is right." in page
-    assert "99.0% to 100.0%" in page  # 0.025 ** (1 / 360): all right is no proof
+def test_a_perfect_network_has_no_mistakes_to_show(perfect_page):
+    assert "None: every answer on the test split is right." in perfect_page
+    assert "99.0% to 100.0%" in perfect_page  # 0.025 ** (1 / 360): all right is no proof
 
 
 @pytest.mark.slow

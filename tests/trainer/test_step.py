@@ -13,14 +13,14 @@ from trainer.step import training_steps
 
 def batches(count: int = 3) -> tf.data.Dataset:
     random = np.random.default_rng(0)
-    images = random.normal(size=(count, 8, 32, 32, 3)).astype("float32")
+    images = random.normal(size=(count, 8, 16, 16, 3)).astype("float32")
     return tf.data.Dataset.from_tensor_slices((images, random.integers(0, 5, (count, 8)))).repeat()
 
 
 def compiled(policy: str = "float32", **settings: object) -> keras.Model:
     keras.utils.set_random_seed(0)
     with precision.policy(policy):
-        model = zoo.build("residual_block", image_size=(32, 32), num_classes=5)
+        model = zoo.build("residual_block", image_size=(16, 16), num_classes=5)
     compile_model(model, TrainConfig(optimizer="sgd", learning_rate=0.01, **settings))
     model._symbolic_build(data_batch=batches().element_spec)
     return model

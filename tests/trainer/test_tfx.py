@@ -16,16 +16,16 @@ from trainer.tfx import limited_epochs, read_settings, run_fn
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, data_dir) -> Path:
-    """Digits as gzip-compressed shards of tf.Example."""
-    directory = tmp_path_factory.mktemp("tfx")
-    write_examples(directory, data_dir)
-    return directory
+def place(once, data_dir) -> Path:
+    """Digits as gzip-compressed shards of tf.Example, to be read only."""
+    return once.made("tfx", lambda path: write_examples(path, data_dir, of_each=50))
 
 
 @pytest.fixture(scope="module")
-def trained(place) -> SimpleNamespace:
-    fn_args = arguments(place, hyperparameters=hyperparameters({"train.epochs": 12}))
+def trained(place, tmp_path_factory) -> SimpleNamespace:
+    model = tmp_path_factory.mktemp("tfx") / "model" / "Format-Serving"
+    best = hyperparameters({"train.epochs": 12, "train.batch_size": 20})
+    fn_args = arguments(place, hyperparameters=best, serving_model_dir=str(model))
     run_fn(fn_args)
     return fn_args
 
@@ -58,7 +58,7 @@ def test_the_best_hyperparameters_of_a_tuner_are_trained_with(trained):
     assert described["train"]["epochs"] == 12
     assert described["validation"]["epoch"] <= 12
     assert described["data"]["counts"]["validation"] == 144  # every example of eval_files
-    assert sum(described["data"]["counts"].values()) == 400 + 144
+    assert sum(described["data"]["counts"].values()) == 200 + 144
 
 
 def test_a_trainer_started_again_goes_on(trained):
@@ -109,7 +109,7 @@ def test_train_steps_limit_the_epochs(steps, epochs):
 
 def test_files_and_models_may_lie_elsewhere(place):
     """TensorFlow's file system in memory stands for a bucket."""
-    for path in (place / "examples").rglob("*.gz"):
+    for path in (place / "examples").rglob("*-0000[01]-*.gz"):
         target = f"ram://bucket/{path.relative_to(place)}"
         tf.io.gfile.makedirs(target.rpartition("/")[0])
         tf.io.gfile.copy(str(path), target)

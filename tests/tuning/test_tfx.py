@@ -57,7 +57,7 @@ def events(place: Path, kind: str) -> list[dict[str, Any]]:
     return [e for e in read(place / "convoy" / "journal.jsonl") if e["event"] == kind]
 
 
-@pytest.mark.parametrize("algorithm", ["random", "bayesian"])
+@pytest.mark.parametrize("algorithm", ["random", pytest.param("bayesian", marks=pytest.mark.slow)])
 def test_the_trainer_trains_with_what_the_tuner_found(examples, tmp_path, algorithm):
     tune = {**TUNE, "algorithm": algorithm, "bayesian": {"num_initial_points": 1}}
     found = execute(tuner_arguments(examples, tmp_path, tune))
