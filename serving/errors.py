@@ -22,7 +22,11 @@ class StoreError(ServingError):
 
 
 class ConfigError(ServingError):
-    """A flag or a configuration file of the server is wrong."""
+    """A flag or a configuration of the server is wrong. `code`: who sent it by request gets it."""
+
+    def __init__(self, message: str, code: str = "INVALID_ARGUMENT") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class RequestError(ServingError):

@@ -26,14 +26,12 @@ log = logging.getLogger(__name__)
 
 # Known to tensorflow_model_server, without a meaning here.
 IGNORED = (
-    "enable_cors_support",
     "enable_per_model_batching_parameters",
     "enable_profiler",
     "enable_signature_method_name_check",
     "enforce_session_run_timeout",
     "fail_if_no_model_versions_found",
     "flush_filesystem_caches",
-    "force_allow_any_version_labels_for_unavailable_models",
     "grpc_max_threads",
     "mixed_precision",
     "num_load_threads",

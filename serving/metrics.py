@@ -26,6 +26,11 @@ class Counter:
         with self._lock:
             self._values[values] = self._values.get(values, 0) + amount
 
+    def total(self) -> int:
+        """The sum over all label values."""
+        with self._lock:
+            return int(sum(self._values.values()))
+
     def lines(self) -> Iterator[str]:
         with self._lock:
             found = dict(self._values)

@@ -12,6 +12,8 @@ from tensorflow_serving.config import model_server_config_pb2
 from serving import catalog
 from serving.errors import ConfigError
 
+_TYPES = {model_server_config_pb2.ModelType.TENSORFLOW: "tensorflow"}
+
 Parsed = TypeVar("Parsed", bound=Message)
 
 
@@ -67,8 +69,14 @@ def read_models(path: Path, store: Path | None = None) -> list[ModelSettings]:
 
 def models(config: Any, store: Path | None = None) -> list[ModelSettings]:
     """The models of a ModelServerConfig. Raises ConfigError."""
-    if config.WhichOneof("config") == "custom_model_config":
-        raise ConfigError("custom_model_config is not supported; use model_config_list")
+    match config.WhichOneof("config"):
+        case "custom_model_config":
+            raise ConfigError("custom_model_config is not supported; use model_config_list")
+        case None:  # a file cut to nothing, say: it must not unload what is served
+            raise ConfigError(
+                "there is no model_config_list; an empty one, which serves nothing, is written "
+                "as model_config_list {}"
+            )
     found = [_model(entry, store) for entry in config.model_config_list.config]
     names = [model.name for model in found]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -83,7 +91,7 @@ def _model(entry: Any, store: Path | None) -> ModelSettings:
             f"every model needs a name and a base_path, got name {entry.name!r} and "
             f"base_path {entry.base_path!r}"
         )
-    if entry.model_platform not in ("", "tensorflow"):
+    if _platform(entry) != "tensorflow":
         raise ConfigError(
             f"model {entry.name}: model_platform {entry.model_platform!r} is not supported; "
             "use 'tensorflow'"
@@ -96,6 +104,15 @@ def _model(entry: Any, store: Path | None) -> ModelSettings:
         )
     policy = _policy(entry.model_version_policy)
     return ModelSettings(entry.name, base_path, policy, dict(entry.version_labels))
+
+
+def _platform(entry: Any) -> str:
+    """The platform by either of its names. Raises ConfigError (server_core.cc, GetPlatform)."""
+    if entry.model_type and entry.model_platform:
+        raise ConfigError("Illegal setting both model_type(deprecated) and model_platform.")
+    if not entry.model_type and not entry.model_platform:
+        raise ConfigError("Illegal setting neither model_type(deprecated) nor model_platform.")
+    return entry.model_platform or _TYPES.get(entry.model_type, "other")
 
 
 def _policy(policy: Any) -> Policy:

@@ -78,6 +78,11 @@ class ServerMetrics:
         self.latency.observe(seen.model, seen.api, seen.entrypoint, value=seen.seconds * 1e6)
         self.version_latency.observe(*where, value=seen.seconds)
 
+    def count(self, name: str) -> int:
+        """The sum of a counter by TensorFlow Serving's name for it; 0 when there is none."""
+        counters = (self.requests, self.by_version, self.loads, self.load_latency)
+        return next((c.total() for c in counters if c.name == name.replace("/", ":")), 0)
+
     def page(self) -> str:
         return metrics.expose(
             (

@@ -1,39 +1,56 @@
 """All models of a server, kept as their directories and the configuration say."""
 
+import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from serving.errors import RequestError
+from serving.errors import ConfigError, RequestError
 from serving.model import Model
 from serving.model_settings import ModelSettings
 from serving.servable import Servable
 from serving.version import Loader, Retries, Version, not_found
 
+log = logging.getLogger(__name__)
+
+Labels = Mapping[str, Mapping[str, int]]  # model, label, version
+
 
 class Registry:
     """Finds the version a request means; loads and unloads versions when refreshed.
 
-    `lenient`: labels may name versions that are not available.
+    `lenient`: a label that is not in use yet may name a version that is not available (TensorFlow
+    Serving's flag allow_version_labels_for_unavailable_models). `refused`: why the newest
+    configuration is not in force; empty when it is.
     """
 
     def __init__(
         self, loader: Loader, retries: Retries | None = None, lenient: bool = False
     ) -> None:
+        self.refused = ""
         self._loader = loader
         self._retries = retries or Retries()
         self._lenient = lenient
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, Model] = {}  # every one that ever was configured
+        self._configured: tuple[str, ...] = ()
+        self._labels: Labels = {}
+        self._lost: dict[str, str] = {}
         self._refreshing = threading.Lock()
 
     def find(self, name: str, number: int | None = None, label: str | None = None) -> Version:
         """The version a request means. Raises RequestError in TensorFlow Serving's words."""
         if not name:
             raise RequestError("INVALID_ARGUMENT", "ModelSpec has no name specified.")
+        if label is not None:
+            number = self._labels.get(name, {}).get(label)
+            if number is None:
+                raise RequestError(
+                    "INVALID_ARGUMENT", f"Unrecognized servable version label: {label}"
+                )
         model = self._models.get(name)
         if model is None:
             raise RequestError("NOT_FOUND", not_found(name, number))
-        return model.find(number, label)
+        return model.find(number)
 
     @contextmanager
     def use(
@@ -58,58 +75,106 @@ class Registry:
 
     def versions(self, name: str, number: int | None = None) -> list[Version]:
         """The versions of a model, highest first, or one of them. Raises RequestError."""
-        if not name:
-            raise RequestError("INVALID_ARGUMENT", "ModelSpec has no name specified.")
         model = self._models.get(name)
         known = model.versions() if model else []
-        if not known:
-            raise RequestError("NOT_FOUND", f"Could not find any versions of model {name}")
         found = [version for version in known if number in (None, version.number)]
-        if not found:
-            raise RequestError("NOT_FOUND", f"Could not find version {number} of model {name}")
-        return found
+        if found:
+            return found
+        which = "any versions" if number is None else f"version {number}"
+        raise RequestError("NOT_FOUND", f"Could not find {which} of model {name}")
 
     def models(self) -> list[Model]:
-        return list(self._models.values())
+        """The models that are configured."""
+        return [self._models[name] for name in self._configured]
 
     def ready(self) -> bool:
         """Whether every version of every model that should be served is."""
         return not any(model.missing() for model in self.models())
 
-    def configure(self, models: Sequence[ModelSettings]) -> None:
-        """Serve these models and no others, then refresh."""
+    def problems(self) -> dict[str, str]:
+        """What keeps the server from following its configuration, although it serves on."""
+        return {"configuration": self.refused, **self._lost} if self.refused else dict(self._lost)
+
+    def configure(self, models: Sequence[ModelSettings]) -> list[Model]:
+        """Serve these models and no others; return those that are new.
+
+        In the order of TensorFlow Serving's ServerCore::ReloadConfig: labels first, over all
+        models, all or nothing; then what is gone is unloaded, and what is new is loaded. Raises
+        ConfigError for a label, and nothing has changed then.
+        """
         with self._refreshing:
-            configured = {settings.name: self._configured(settings) for settings in models}
-            replaced = [m for name, m in self._models.items() if configured.get(name) is not m]
-            for model in configured.values():
-                model.refresh(self._loader, self._retries)
-            self._models = configured  # one assignment: a request sees the old set or the new
-            for model in replaced:
+            self._labels = self._checked_labels(models)  # one assignment, for those who read
+            added = [settings.name for settings in models if settings.name not in self._configured]
+            kept = {settings.name: self._models.get(settings.name) for settings in models}
+            for settings in models:
+                model = kept[settings.name] or Model(settings)
+                model.settings = settings
+                self._models[settings.name] = model
+            gone = [model for model in self.models() if model.settings.name not in kept]
+            self._configured = tuple(kept)
+            for model in gone:
                 model.unload()
+            self._refresh()
+        return [self._models[name] for name in added]
 
     def refresh(self) -> None:
         """Follow the directories: load what is new, unload what is gone or replaced."""
         with self._refreshing:
-            for model in self.models():
-                model.refresh(self._loader, self._retries)
-
-    def lagging_label(self) -> str:
-        """What to say of a label whose version is not available; empty when there is none."""
-        for model in self.models():
-            for label, number in model.lagging_labels().items():
-                return (
-                    f"Request to assign label {label} to version {number} of model "
-                    f"{model.settings.name}, which is not currently available for inference"
-                )
-        return ""
+            self._refresh()
 
     def close(self) -> None:
         """Unload every model; versions in use are freed after their last request."""
         self.configure([])
 
-    def _configured(self, settings: ModelSettings) -> Model:
-        model = self._models.get(settings.name)
-        if model is None or model.settings.base_path != settings.base_path:
-            return Model(settings, self._lenient)
-        model.settings = settings
-        return model
+    def _refresh(self) -> None:
+        self._look()
+        for model in self.models():
+            try:
+                model.load(self._loader, self._retries)
+            except OSError as error:  # of one model: the others must not wait for it
+                log.error("cannot refresh model %s: %s", model.settings.name, error)
+
+    def _look(self) -> None:
+        """Learn what is under the base paths: under all of them, or nothing new at all.
+
+        A base path that is gone, perhaps for a moment, says nothing about its versions, and while
+        one is, TensorFlow Serving gives no model new versions (file_system_storage_path_source.cc,
+        PollFileSystemForConfig returns at the first). What is in memory serves on.
+        """
+        found, lost = {}, {}
+        for model in self.models():
+            try:
+                found[model] = model.look()
+            except OSError as error:
+                lost[model.settings.name] = _unreadable(model.settings, error)
+        for name, reason in lost.items():
+            if self._lost.get(name) != reason:
+                log.error("%s: no model gets new versions until it is there again", reason)
+        self._lost = lost
+        for model in self.models():
+            model.waiting = lost.get(model.settings.name) or next(iter(lost.values()), "")
+            if not lost:
+                model.want(found[model])
+
+    def _checked_labels(self, models: Sequence[ModelSettings]) -> Labels:
+        """The labels of a new configuration. Raises ConfigError (UpdateModelVersionLabelMap)."""
+        for settings in models:
+            known = self._models.get(settings.name)
+            available = known.available() if known else set()
+            used = self._labels.get(settings.name, {})
+            for label, number in settings.labels.items():
+                allowed = self._lenient and used.get(label, number) == number
+                if not allowed and number not in available:
+                    raise ConfigError(
+                        f"Request to assign label to version {number} of model {settings.name}, "
+                        "which is not currently available for inference",
+                        "FAILED_PRECONDITION",
+                    )
+        return {settings.name: dict(settings.labels) for settings in models}
+
+
+def _unreadable(settings: ModelSettings, error: OSError) -> str:
+    where = f"base path {settings.base_path} for servable {settings.name}"
+    if isinstance(error, FileNotFoundError):
+        return f"Could not find {where}"
+    return f"cannot read {where}: {error.strerror}"

@@ -155,12 +155,19 @@ class Rest:
         return _json({"model_spec": spec, "metadata": {"signature_def": _to_dict(signatures)}})
 
     def _ready(self) -> Reply:
-        """200 once everything that should be served is, else 503 with what is missing."""
+        """200 once everything that should be served is, else 503 with what is missing.
+
+        What keeps the server from following its configuration is told and no reason for 503: it
+        serves on what it has, and a balancer that took every replica out would end that.
+        """
+        registry = self._predictor.registry
         missing: dict[str, str] = {}
-        for model in self._predictor.registry.models():
+        for model in registry.models():
             missing |= model.missing()
-        status = 503 if missing else 200
-        return _json({"status": "loading" if missing else "ready", "missing": missing}, status)
+        content: dict[str, Any] = {"status": "loading" if missing else "ready", "missing": missing}
+        if problems := registry.problems():
+            content["problems"] = problems
+        return _json(content, 503 if missing else 200)
 
 
 def failure(error: RequestError) -> Reply:

@@ -155,7 +155,7 @@ class ModelServer:
         server.add_generic_rpc_handlers((predict,))  # first, and so before the service's own
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(self.registry, self._watch.replace), server
+            ModelService(self.registry, self._watch.replace, self.metrics.count), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)

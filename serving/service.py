@@ -90,9 +90,12 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """GetModelStatus and HandleReloadConfigRequest."""
 
-    def __init__(self, registry: Registry, reload: Callable[[Any], None]) -> None:
+    def __init__(
+        self, registry: Registry, reload: Callable[[Any], None], count: Callable[[str], int]
+    ) -> None:
         self._registry = registry
         self._reload_config = reload
+        self._count = count  # the value of a counter by TensorFlow Serving's name
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         return answer(lambda: description.status(self._registry, request), context)
@@ -106,16 +109,18 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         if request.config.WhichOneof("config") != "model_config_list":
             raise RequestError(
                 "INVALID_ARGUMENT",
-                "Request config must be of type ModelConfigList, and have models",
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                "Only ModelConfigList is currently supported",
             )
+        before = {name: self._count(name) for name in request.metric_names}
         try:
             self._reload_config(request.config)
         except ConfigError as error:
-            raise RequestError("INVALID_ARGUMENT", str(error)) from None
-        lagging = self._registry.lagging_label()
-        if lagging:
-            raise RequestError("FAILED_PRECONDITION", lagging)
-        return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
+            raise RequestError(error.code, str(error)) from None
+        response = model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
+        for name, count in before.items():
+            response.metric.add(name=name, int64_value_increase=self._count(name) - count)
+        return response
 
 
 def _response(query: Query, result: Result) -> Any:

@@ -98,7 +98,7 @@ class Loading:
     poll_config: float = 1.0
     poll_versions: float = 1.0
     retries: Retries = Retries()
-    lenient_labels: bool = False  # labels may name versions that are not available
+    lenient_labels: bool = False  # a label not in use yet may name a version not available
     warm_up: bool = True
 
 
@@ -130,9 +130,18 @@ class ServerSettings:
 
 
 def of_store(store: Path, listen: Listen | None = None) -> ServerSettings:
-    """Settings of a server that reads a store where it lies."""
+    """Settings of a server that reads a store where it lies.
+
+    A store's file carries labels, and no version is available when a server starts: as everywhere
+    where TensorFlow Serving serves a store, labels not in use yet are taken as they come.
+    """
     root = store.resolve()
-    return ServerSettings(config=root / catalog.CONFIG, store=root, listen=listen or Listen())
+    return ServerSettings(
+        config=root / catalog.CONFIG,
+        store=root,
+        listen=listen or Listen(),
+        loading=Loading(lenient_labels=True),
+    )
 
 
 def read_tls(path: Path) -> ServerTLS:

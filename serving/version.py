@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -55,6 +56,10 @@ class Version:
 
     def __str__(self) -> str:
         return f"{self.model}/{self.number}"
+
+    @property
+    def in_memory(self) -> bool:
+        return self.state in (State.AVAILABLE, State.UNLOADING)
 
     def due(self) -> bool:
         """Whether to load it now, given that it should be served."""
@@ -131,15 +136,18 @@ Fingerprint = tuple[tuple[str, int, int], ...]
 
 
 def fingerprint(directory: Path) -> Fingerprint:
-    """Name, size and modification time (ns) of every file: equal as long as nothing changes."""
+    """Name, size and modification time (ns) of every file: equal as long as nothing changes.
+
+    What cannot be read now (a stale NFS handle, another owner) is left out, and no error: to load
+    it says what is wrong.
+    """
     found = []
-    for path in sorted(directory.rglob("*")):
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            continue
-        found.append((str(path), status.st_size, status.st_mtime_ns))
-    return tuple(found)
+    with suppress(OSError):
+        for path in directory.rglob("*"):
+            with suppress(OSError):
+                status = path.stat()
+                found.append((str(path), status.st_size, status.st_mtime_ns))
+    return tuple(sorted(found))
 
 
 def not_found(model: str, number: int | None) -> str:

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,7 +127,7 @@ def test_a_version_completed_after_it_was_given_up_is_served(shelf: Shelf):
     assert registry.find("m").number == 1
 
 
-def test_a_version_that_left_the_disk_is_unloaded_and_forgotten(shelf: Shelf):
+def test_a_version_that_left_the_disk_is_unloaded_and_remembered(shelf: Shelf):
     shelf.add(1, 2)
     registry = served(shelf, Policy(latest=None))
     shelf.remove(2)
@@ -136,7 +135,8 @@ def test_a_version_that_left_the_disk_is_unloaded_and_forgotten(shelf: Shelf):
     assert available(registry) == [1]
     registry.refresh()
     assert refusal(registry, "m", 2)[0] == "NOT_FOUND"
-    assert [version.number for version in registry.versions("m")] == [1]
+    states = [(version.number, version.state) for version in registry.versions("m")]
+    assert states == [(2, State.END), (1, State.AVAILABLE)]
 
 
 def test_a_version_can_come_back(shelf: Shelf):
@@ -148,7 +148,9 @@ def test_a_version_can_come_back(shelf: Shelf):
         assert available(registry) == [expected]
 
 
-def test_an_empty_directory_is_reported_once(shelf: Shelf, caplog: pytest.LogCaptureFixture):
+def test_a_directory_without_versions_is_reported_once(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture
+):
     registry = served(shelf)
     registry.refresh()
     assert refusal(registry, "m") == ("NOT_FOUND", "Servable not found for request: Latest(m)")
@@ -167,33 +169,15 @@ def test_labels_choose_versions(shelf: Shelf):
     )
 
 
-def test_a_label_moves_when_its_version_is_available_and_not_before(shelf: Shelf):
-    shelf.add(1)
-    both = Policy(specific=frozenset({1, 2}))
-    registry = served(shelf, both, stable=1)
-    registry.configure([shelf.settings(both, stable=2)])
-    assert registry.find("m", None, "stable").number == 1
-    assert registry.lagging_label() == (
-        "Request to assign label stable to version 2 of model m, "
-        "which is not currently available for inference"
-    )
-    shelf.add(2)
-    registry.refresh()
-    assert registry.find("m", None, "stable").number == 2
-    assert registry.lagging_label() == ""
-
-
-def test_a_version_that_a_label_still_names_stays_although_no_longer_wanted(shelf: Shelf):
-    shelf.add(1)
-    registry = Registry(shelf.load)
-    registry.configure([shelf.settings(Policy(specific=frozenset({1})), stable=1)])
-    shelf.add(2)
-    shelf.add(3, broken=True)
-    registry.configure([shelf.settings(Policy(specific=frozenset({2, 3})), stable=3)])
-    assert registry.find("m").number == 2
-    assert registry.find("m", None, "stable").number == 1
-    registry.configure([shelf.settings(Policy(specific=frozenset({2})), stable=2)])
+def test_a_version_that_is_no_longer_wanted_goes_although_a_label_names_it(shelf: Shelf):
+    shelf.add(1, 2)
+    registry = served(shelf, Policy(latest=None), stable=1)
+    registry.configure([shelf.settings(Policy(latest=1), stable=1)])
     assert available(registry) == [2]
+    assert refusal(registry, "m", None, "stable") == (
+        "NOT_FOUND",
+        "Servable not found for request: Specific(m, 1)",
+    )
 
 
 def test_what_is_missing_is_told_with_the_reason(shelf: Shelf):
@@ -207,33 +191,12 @@ def test_what_is_missing_is_told_with_the_reason(shelf: Shelf):
     assert not registry.ready()
 
 
-def test_labels_of_missing_versions_are_kept_when_allowed(shelf: Shelf):
-    shelf.add(1)
-    registry = Registry(shelf.load, lenient=True)
-    registry.configure([shelf.settings(stable=7)])
-    assert registry.lagging_label() == ""
-    assert refusal(registry, "m", None, "stable") == (
-        "NOT_FOUND",
-        "Servable not found for request: Specific(m, 7)",
-    )
-
-
 def test_a_model_taken_off_the_configuration_is_unloaded(shelf: Shelf):
     shelf.add(1)
     registry = served(shelf)
     registry.configure([])
     assert shelf.servables[1].closed
     assert refusal(registry, "m")[0] == "NOT_FOUND"
-
-
-def test_a_model_moved_to_another_directory_never_stops_answering(shelf: Shelf, tmp_path: Path):
-    shelf.add(1)
-    registry = served(shelf)
-    other = Shelf(tmp_path / "other")
-    other.add(1)
-    registry.configure([replace(shelf.settings(), base_path=other.base)])
-    assert registry.find("m").directory == other.base / "1"
-    assert registry.ready()
 
 
 def test_closing_unloads_everything(shelf: Shelf):

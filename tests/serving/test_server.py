@@ -33,6 +33,9 @@ def test_a_published_version_takes_over_and_a_rollback_returns(
     with serving(store) as (_, client):
         assert client.predict(IMAGE, model="shapes")[0].label == "zero"
         second = store.publish("shapes", classifiers[1])
+        until(lambda: version_of(client) == second)
+        assert version_of(client, label="stable") == first
+        store.settle("shapes")
         until(lambda: version_of(client, label="stable") == second)
         assert client.predict(IMAGE, model="shapes")[0].label == "one"
         assert version_of(client, version=first) == first  # kept for the rollback
@@ -129,11 +132,67 @@ def test_a_port_in_use_stops_the_start(store: Store, server: Any):
 def reload(address: str, name: str, base_path: Path, **labels: int) -> None:
     request = model_management_pb2.ReloadConfigRequest()
     model = request.config.model_config_list.config.add(name=name, base_path=str(base_path))
+    model.model_platform = "tensorflow"
     model.version_labels.update(labels)
     with grpc.insecure_channel(address) as channel:
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
         response = stub.HandleReloadConfigRequest(request)
     assert response.status.error_code == 0
+
+
+def test_a_reload_that_adds_a_model_answers_when_it_is_available(
+    store: Store, classifiers: list[Path], tmp_path: Path
+):
+    store.publish("shapes", classifiers[0])
+    (tmp_path / "broken" / "1").mkdir(parents=True)
+    with serving(store) as (server, client):
+        with pytest.raises(grpc.RpcError) as caught:
+            reload(server.grpc_address, "broken", tmp_path / "broken")
+        assert caught.value.code() is grpc.StatusCode.UNKNOWN
+        assert caught.value.details().startswith(
+            "1 model(s) did not become available: {{{name: broken version: 1} due to error: "
+        )
+        reload(server.grpc_address, "renamed", store.root / "shapes")
+        assert client.predict(IMAGE, model="renamed")
+
+
+def test_a_reload_counts_what_it_is_asked_to(store: Store, classifiers: list[Path]):
+    store.publish("shapes", classifiers[0])
+    loads = "/tensorflow/cc/saved_model/load_attempt_count"
+    request = model_management_pb2.ReloadConfigRequest(metric_names=[loads, "/no/such"])
+    request.config.model_config_list.config.add(
+        name="again", base_path=str(store.root / "shapes"), model_platform="tensorflow"
+    )
+    with serving(store) as (server, _), grpc.insecure_channel(server.grpc_address) as channel:
+        response = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(
+            request
+        )
+    found = {metric.name: metric.int64_value_increase for metric in response.metric}
+    assert found == {loads: 1, "/no/such": 0}
+
+
+def test_a_reload_without_a_list_of_models_is_refused(server: Any):
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        stub = model_service_pb2_grpc.ModelServiceStub(channel)
+        with pytest.raises(grpc.RpcError, match="Only ModelConfigList is currently supported"):
+            stub.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest())
+
+
+def test_a_store_that_is_away_for_a_moment_is_served_on(store: Store, classifiers: list[Path]):
+    version = store.publish("shapes", classifiers[0])
+    with serving(store) as (server, client):
+        away = store.root.rename(store.root.with_name("away"))
+        url = f"http://{server.rest_address}/readyz"
+        until(lambda: "shapes" in server.registry.problems())
+        assert version_of(client, label="stable") == version
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            told = json.loads(reply.read())
+        assert told["status"] == "ready"
+        assert "Could not find base path" in told["problems"]["shapes"]
+        assert "cannot read" in told["problems"]["configuration"]
+        away.rename(store.root)
+        until(lambda: not server.registry.problems())
+        assert version_of(client) == version
 
 
 def test_a_reload_by_request_replaces_the_models(store: Store, classifiers: list[Path]):
@@ -148,7 +207,7 @@ def test_a_reload_by_request_replaces_the_models(store: Store, classifiers: list
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
-        ({"best": 7}, grpc.StatusCode.FAILED_PRECONDITION, "not currently available"),
+        ({"stable": 7}, grpc.StatusCode.FAILED_PRECONDITION, "not currently available"),
         ({"base_path": "relative"}, grpc.StatusCode.INVALID_ARGUMENT, "absolute path or URI"),
         ({"name": ""}, grpc.StatusCode.INVALID_ARGUMENT, "needs a name and a base_path"),
     ],

@@ -99,11 +99,12 @@ def test_a_config_file_is_read_with_its_policies(tmp_path: Path):
         tmp_path / "models.config",
         """model_config_list {
           config { name: "a" base_path: "/models/a" model_platform: "tensorflow" }
-          config { name: "b" base_path: "/data/b" model_version_policy { all {} } }
-          config { name: "c" base_path: "/models/c"
+          config { name: "b" base_path: "/data/b" model_type: TENSORFLOW
+                   model_version_policy { all {} } }
+          config { name: "c" base_path: "/models/c" model_platform: "tensorflow"
                    model_version_policy { specific { versions: 1 versions: 2 } }
                    version_labels { key: "stable" value: 2 } }
-          config { name: "d" base_path: "/models/d"
+          config { name: "d" base_path: "/models/d" model_platform: "tensorflow"
                    model_version_policy { latest { num_versions: 3 } } }
         }""",
     )
@@ -123,7 +124,18 @@ def test_a_config_file_is_read_with_its_policies(tmp_path: Path):
         ("custom_model_config {}", "custom_model_config is not supported"),
         ('model_config_list { config { name: "a" } }', "needs a name and a base_path"),
         (
-            'model_config_list { config { name: "a" base_path: "a" } }',
+            'model_config_list { config { name: "a" base_path: "/a" } }',
+            r"Illegal setting neither model_type\(deprecated\) nor model_platform",
+        ),
+        (
+            'model_config_list { config { name: "a" base_path: "/a" model_type: TENSORFLOW '
+            'model_platform: "tensorflow" } }',
+            r"Illegal setting both model_type\(deprecated\) and model_platform",
+        ),
+        ("", "there is no model_config_list"),
+        (
+            'model_config_list { config { name: "a" base_path: "a" model_platform: "tensorflow" '
+            "} }",
             r"Expected model a to have an absolute path or URI; got base_path\(\)=a",
         ),
         (
@@ -131,8 +143,8 @@ def test_a_config_file_is_read_with_its_policies(tmp_path: Path):
             "model_platform 'x' is not supported",
         ),
         (
-            'model_config_list { config { name: "a" base_path: "/a" } '
-            'config { name: "a" base_path: "/b" } }',
+            'model_config_list { config { name: "a" base_path: "/a" model_platform: "tensorflow" } '
+            'config { name: "a" base_path: "/b" model_platform: "tensorflow" } }',
             "Illegal to list model a multiple times in config",
         ),
     ],

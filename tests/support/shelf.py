@@ -41,8 +41,9 @@ class Memory:
 class Shelf:
     """Version directories, and a loader that refuses those with a file named broken."""
 
-    def __init__(self, root: Path) -> None:
-        self.base = root / "m"
+    def __init__(self, root: Path, name: str = "m") -> None:
+        self.name = name
+        self.base = root / name
         self.base.mkdir(parents=True)
         self.loaded: list[int] = []
         self.servables: dict[int, Memory] = {}
@@ -67,16 +68,17 @@ class Shelf:
         return self.servables[int(directory.name)]
 
     def settings(self, policy: Policy | None = None, **labels: int) -> ModelSettings:
-        return ModelSettings("m", self.base, policy or Policy(), labels)
+        return ModelSettings(self.name, self.base, policy or Policy(), labels)
 
 
-def available(registry: Registry) -> list[int]:
-    found = registry.versions("m")
+def available(registry: Registry, name: str = "m") -> list[int]:
+    found = registry.versions(name)
     return [version.number for version in found if version.state is State.AVAILABLE]
 
 
 def served(shelf: Shelf, policy: Policy | None = None, **labels: int) -> Registry:
-    registry = Registry(shelf.load)
+    """A registry that serves a shelf; labels not in use yet may come before their versions."""
+    registry = Registry(shelf.load, lenient=True)
     registry.configure([shelf.settings(policy, **labels)])
     return registry
 
