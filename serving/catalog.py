@@ -11,32 +11,56 @@ from pathlib import Path, PurePosixPath
 
 from google.protobuf import text_format
 
+from serving import permissions
 from serving.errors import StoreError
 from serving.wire import config_pb2
 
 CONFIG = "models.config"
+HISTORIES = "*/history.jsonl"
 MOUNT = PurePosixPath("/models")
 
 
 def read(root: Path) -> config_pb2.ModelServerConfig:
-    """The store's configuration; an empty one when the file is not there. Raises StoreError."""
+    """The store's configuration; an empty one of a store that never had a model.
+
+    Raises StoreError when it cannot be parsed, and when it is missing or empty beside histories:
+    served as it is, it would take every model off.
+    """
     path = root / CONFIG
-    if not path.exists():
+    text = _text(path)
+    if not text.strip():
+        if any(root.glob(HISTORIES)):
+            raise StoreError(
+                f"{path} is {'empty' if path.exists() else 'missing'}, and there are histories of "
+                "models beside it, so this is damage and not a store that serves nothing. "
+                f"Rebuild it with: convoy models repair --store {root}"
+            )
         return empty()
     try:
-        return text_format.Parse(path.read_text(), config_pb2.ModelServerConfig())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+        return text_format.Parse(text, config_pb2.ModelServerConfig())
+    except text_format.ParseError as error:
         raise StoreError(f"{path} is no text-format ModelServerConfig: {error}") from None
+
+
+def is_written(root: Path) -> bool:
+    """Tell whether the file is there and not empty."""
+    return bool(_text(root / CONFIG).strip())
+
+
+def is_lost(root: Path) -> bool:
+    """Tell whether the file is missing or empty although models have histories."""
+    return not _text(root / CONFIG).strip() and any(root.glob(HISTORIES))
 
 
 def write(root: Path, config: config_pb2.ModelServerConfig) -> None:
     """Replace the file in one step: a poller reads the old text or the new, never a part."""
     fresh = root / f"{CONFIG}.new"
+    fresh.unlink(missing_ok=True)  # a killed writer's, who may be another user
     with fresh.open("w") as file:
         file.write(text_format.MessageToString(config))
         file.flush()
         os.fsync(file.fileno())
-    fresh.chmod(0o644)
+    permissions.widen(fresh)
     fresh.replace(root / CONFIG)
     sync_directory(root)
 
@@ -80,6 +104,17 @@ def assign(
     entry.version_labels.update(version_labels)
 
 
+def models(config: config_pb2.ModelServerConfig) -> list[str]:
+    """The names of all models that are served, in the file's order."""
+    return [model.name for model in config.model_config_list.config]
+
+
+def base_path(config: config_pb2.ModelServerConfig, name: str, root: Path) -> Path:
+    """Where a model that is served lies, for a process that sees the store at `root`."""
+    found = _find(config, name)
+    return local_path(found.base_path, root) if found else root / name
+
+
 def local_path(base_path: str, root: Path) -> Path:
     """Where a base path of models.config lies for a process that sees the store at `root`."""
     path = PurePosixPath(base_path)
@@ -93,6 +128,15 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path} is no text-format ModelServerConfig: {error}") from None
 
 
 def _find(config: config_pb2.ModelServerConfig, name: str) -> config_pb2.ModelConfig | None:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serving import manifest
+from serving import manifest, permissions
 from serving.catalog import sync_directory
 from serving.seal import Signer
 
 # No server looks at a directory whose name is no integer, so neither half-copied nor half-deleted
-# versions are ever seen. The next publish sweeps what a killed process left under these names.
+# versions are ever seen. The next publish sweeps what is left under these names.
 STAGE = ".stage-"
 TRASH = ".trash-"
 log = logging.getLogger(__name__)
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 def copy(source: Path, staged: Path) -> None:
     """Copy a directory tree durably and readable by every user, following symbolic links.
 
-    Modes are set, not inherited: the server in a container runs as another user than the publisher,
-    whatever umask or private temporary directory the files come from.
+    Modes are not those of the source: the server in a container runs as another user than the
+    publisher, whatever umask or private temporary directory the files come from.
     """
     staged.mkdir()
     for entry in sorted(source.iterdir()):
@@ -32,7 +32,7 @@ def copy(source: Path, staged: Path) -> None:
             copy(entry, target)
         else:
             _copy_file(entry, target)
-    staged.chmod(0o755)
+    permissions.widen(staged)
     sync_directory(staged)
 
 
@@ -56,36 +56,52 @@ def sign(version: Path, signer: Signer) -> None:
     _write(signature, signer.sign(version))
     signature.rename(version / manifest.SIGNATURE)
     sync_directory((version / manifest.SIGNATURE).parent)
-    staged.rmdir()
+    _delete(staged)
 
 
-def remove(directory: Path) -> None:
-    """Take a directory away from its readers in one step, then delete it."""
-    trash = directory.with_name(TRASH + directory.name)
-    directory.rename(trash)
-    sync_directory(directory.parent)
-    shutil.rmtree(trash)
+def remove(version: Path) -> bool:
+    """Take a version away from its readers in one step, then delete it, or return False.
+
+    A link is unlinked, and what it points at stays. What cannot be deleted (another user's files,
+    files that NFS keeps while they are open) is left under another name for a later sweep.
+    """
+    try:
+        if version.is_symlink():
+            version.unlink()
+            return True
+        trash = _unused(version.with_name(TRASH + version.name))
+        version.rename(trash)
+        sync_directory(version.parent)
+    except OSError as problem:
+        log.warning("cannot retire %s: %s; the next publish tries again", version, problem)
+        return False
+    if problem := _delete(trash):
+        log.warning("cannot delete %s: %s; every publish tries again", trash, problem)
+    return True
 
 
 def sweep(directory: Path) -> None:
-    """Delete what killed processes left behind. The caller holds the store's lock."""
+    """Delete what killed processes and failed deletions left. The caller holds the store's lock."""
     litter = [path for path in directory.iterdir() if path.name.startswith((STAGE, TRASH))]
     for path in litter:
-        log.warning("swept %s, left by a process that was killed", path)
-        shutil.rmtree(path)
+        if problem := _delete(path):
+            log.info("still cannot delete %s: %s", path, problem)  # the first time was a warning
+        else:
+            log.warning("swept %s, left by a process that was killed or could not delete it", path)
 
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """Hold a store against other processes; the kernel frees it when its holder dies."""
-    with (root / ".lock").open("w") as file:
+    descriptor = permissions.open_lock(root / ".lock")
+    with os.fdopen(descriptor) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _copy_file(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
-    target.chmod(0o644)
+    permissions.widen(target)
     with target.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -95,5 +111,26 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    path.chmod(0o644)
+    permissions.widen(path)
     sync_directory(path.parent)
+
+
+def _delete(path: Path) -> OSError | None:
+    """Delete a file, link or directory, all of it that can be; return why some is left, if any."""
+    try:
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)  # it goes on past what cannot be deleted,
+            shutil.rmtree(path)  # and this one says what that is
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        return problem
+    return None
+
+
+def _unused(path: Path) -> Path:
+    """Return a name that nothing has: what an earlier deletion left must not be in the way."""
+    names = (path, *(path.with_name(f"{path.name}.{count}") for count in range(1, 10_000)))
+    return next(name for name in names if not os.path.lexists(name))

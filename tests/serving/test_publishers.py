@@ -13,6 +13,7 @@ import pytest
 
 from serving.store import Store
 from tests.support.forkserver import ForkServer
+from tests.support.publishing import put_in_service
 
 Shell = Callable[..., Path]
 
@@ -29,6 +30,7 @@ def test_two_publishers_at_once_both_get_their_version(store: Store, shell: Shel
     for thread in threads:
         thread.join()
     assert len(set(got)) == len(sources)
+    store.settle("digits")
     assert store.live("digits") == max(got)
     for version in store.versions("digits"):
         store.verify("digits", version)
@@ -41,6 +43,7 @@ store = Store(sys.argv[1], keep=3)
 print("ready", flush=True)
 while True:
     store.publish("digits", sys.argv[2])
+    store.settle("digits")
 """
 
 
@@ -64,7 +67,7 @@ def _check_after_kill(store: Store, source: Path) -> None:
     for version in store.versions("digits"):
         store.verify("digits", version)
     assert set(store.served("digits")) <= set(store.versions("digits"))
-    newest = store.publish("digits", source)
+    newest = put_in_service(store, "digits", source)
     assert store.live("digits") == newest
     assert _litter(store) == []
     assert all(json.dumps(event) for event in store.history("digits"))
@@ -83,7 +86,7 @@ def test_a_publisher_killed_at_any_instant_leaves_no_partial_version(
 def test_a_publish_killed_before_its_history_line_can_still_be_rolled_back(
     store: Store, shell: Shell
 ):
-    first, second = store.publish("digits", shell()), store.publish("digits", shell())
+    first, second = (put_in_service(store, "digits", shell()) for _ in range(2))
     path = store.root / "digits" / "history.jsonl"
     path.write_text(path.read_text().splitlines()[0] + "\n")
     assert store.live("digits") == second

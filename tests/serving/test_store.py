@@ -13,13 +13,14 @@ from serving import catalog
 from serving.errors import StoreError
 from serving.store import Store
 from tests.support.classifier import write_manifest
+from tests.support.publishing import put_in_service
 
 Shell = Callable[..., Path]
 
 
 def test_a_published_version_is_listed_live_verified_and_recorded(store: Store, shell: Shell):
     before = int(time.time())
-    version = store.publish("digits", shell())
+    version = put_in_service(store, "digits", shell())
     assert before <= version <= time.time()
     assert store.names() == ["digits"]
     assert store.versions("digits") == [version]
@@ -30,11 +31,11 @@ def test_a_published_version_is_listed_live_verified_and_recorded(store: Store, 
 
 
 def test_versions_rise_within_one_second_and_never_come_back(store: Store, shell: Shell):
-    first, second = (store.publish("digits", shell()) for _ in range(2))
+    first, second = (put_in_service(store, "digits", shell()) for _ in range(2))
     third = store.publish("digits", shell(), label=None)
     assert first < second < third
     store.retire("digits", keep=1)
-    assert store.publish("digits", shell()) > third
+    assert put_in_service(store, "digits", shell()) > third
 
 
 def test_an_unknown_model_has_no_versions(store: Store):
@@ -52,14 +53,14 @@ def test_an_empty_store_has_a_config_that_tensorflow_serving_reads(store: Store)
 
 
 def test_creating_again_keeps_the_models(store: Store, shell: Shell):
-    version = store.publish("digits", shell())
+    version = put_in_service(store, "digits", shell())
     store.create()
     assert store.live("digits") == version
 
 
 def test_tensorflow_serving_reads_what_is_served(store: Store, shell: Shell):
-    first = store.publish("digits", shell())
-    second = store.publish("digits", shell())
+    first = put_in_service(store, "digits", shell())
+    second = put_in_service(store, "digits", shell())
     text = (store.root / "models.config").read_text()
     config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     (model,) = config.model_config_list.config
@@ -80,7 +81,7 @@ def test_base_paths_of_the_container_map_to_where_the_store_lies():
 def test_rollback_returns_to_the_version_before_and_unserves_the_bad_one(
     store: Store, shell: Shell
 ):
-    versions = [store.publish("digits", shell()) for _ in range(3)]
+    versions = [put_in_service(store, "digits", shell()) for _ in range(3)]
     assert store.rollback("digits") == versions[1]
     assert store.live("digits") == versions[1]
     assert store.served("digits") == versions[:2]
@@ -88,23 +89,23 @@ def test_rollback_returns_to_the_version_before_and_unserves_the_bad_one(
 
 
 def test_rollback_never_returns_to_a_version_that_was_rolled_back(store: Store, shell: Shell):
-    good, bad = store.publish("digits", shell()), store.publish("digits", shell())
+    good, bad = (put_in_service(store, "digits", shell()) for _ in range(2))
     store.rollback("digits")
-    repaired = store.publish("digits", shell())
+    repaired = put_in_service(store, "digits", shell())
     assert store.rollback("digits") == good
     assert bad not in store.served("digits")
     assert repaired not in store.served("digits")
 
 
 def test_rollback_of_the_first_version_is_refused(store: Store, shell: Shell):
-    store.publish("digits", shell())
+    put_in_service(store, "digits", shell())
     with pytest.raises(StoreError, match="digits cannot be rolled back: no earlier stable version"):
         store.rollback("digits")
 
 
 def test_a_canary_is_served_beside_stable_and_can_be_promoted(store: Store, shell: Shell):
-    stable = store.publish("digits", shell())
-    canary = store.publish("digits", shell(), label="canary")
+    stable = put_in_service(store, "digits", shell())
+    canary = put_in_service(store, "digits", shell(), "canary")
     assert store.labels("digits") == {"stable": stable, "canary": canary}
     assert store.served("digits") == [stable, canary]
     store.set_label("digits", "stable", canary)
@@ -121,8 +122,8 @@ def test_a_version_without_a_label_is_stored_but_not_served(store: Store, shell:
 
 def test_retention_spares_what_is_served(store: Store, shell: Shell):
     store = Store(store.root, keep=2)
-    first = store.publish("digits", shell())
-    second = store.publish("digits", shell())
+    first = put_in_service(store, "digits", shell())
+    second = put_in_service(store, "digits", shell())
     third, fourth, fifth = (store.publish("digits", shell(), label=None) for _ in range(3))
     assert store.versions("digits") == [first, second, fourth, fifth]
     deleted = [event for event in store.history("digits") if event["event"] == "delete"]
@@ -130,8 +131,8 @@ def test_retention_spares_what_is_served(store: Store, shell: Shell):
 
 
 def test_publishing_one_model_leaves_the_others_alone(store: Store, shell: Shell):
-    digits = store.publish("digits", shell())
-    iris = store.publish("iris", shell())
+    digits = put_in_service(store, "digits", shell())
+    iris = put_in_service(store, "iris", shell())
     assert store.names() == ["digits", "iris"]
     assert (store.live("digits"), store.live("iris")) == (digits, iris)
 
@@ -142,7 +143,7 @@ def test_copies_are_readable_by_every_user(store: Store, shell: Shell):
         path.chmod(0o700 if path.is_dir() else 0o600)
     old = os.umask(0o077)
     try:
-        store.publish("digits", source)
+        put_in_service(store, "digits", source)
     finally:
         os.umask(old)
     published = [store.root, *store.root.rglob("*")]
@@ -157,17 +158,18 @@ def test_copies_are_readable_by_every_user(store: Store, shell: Shell):
 
 
 def test_the_history_survives_a_torn_line(store: Store, shell: Shell):
-    first = store.publish("digits", shell())
+    first = put_in_service(store, "digits", shell())
     path = store.root / "digits" / "history.jsonl"
     path.write_text(path.read_text() + '{"event": "publ')
-    second = store.publish("digits", shell())
-    assert [event["version"] for event in store.history("digits")] == [first, second]
+    second = put_in_service(store, "digits", shell())
+    published = [e["version"] for e in store.history("digits") if e["event"] == "publish"]
+    assert published == [first, second]
     assert store.rollback("digits") == first
 
 
 def test_a_card_is_read_and_its_absence_is_no_error(store: Store, shell: Shell):
     source = shell()
-    assert store.card("digits", store.publish("digits", source)) == {}
+    assert store.card("digits", put_in_service(store, "digits", source)) == {}
     (source / "assets.extra" / "card.json").write_text('{"run": "one"}')
     write_manifest(source)
-    assert store.card("digits", store.publish("digits", source)) == {"run": "one"}
+    assert store.card("digits", put_in_service(store, "digits", source)) == {"run": "one"}

@@ -7,6 +7,7 @@ import pytest
 
 from serving.errors import StoreError
 from serving.store import Store
+from tests.support.publishing import put_in_service
 
 Shell = Callable[..., Path]
 
@@ -14,7 +15,7 @@ Shell = Callable[..., Path]
 def test_a_withdrawn_version_gives_way_to_the_one_before_and_never_returns(
     store: Store, shell: Shell
 ):
-    good, bad = store.publish("digits", shell()), store.publish("digits", shell())
+    good, bad = (put_in_service(store, "digits", shell()) for _ in range(2))
     assert store.withdraw("digits", bad, "host:8500 does not serve it") == good
     assert (store.live("digits"), store.served("digits")) == (good, [good])
     assert store.withdraw("digits", bad, "again") == good
@@ -24,25 +25,25 @@ def test_a_withdrawn_version_gives_way_to_the_one_before_and_never_returns(
         bad,
         "host:8500 does not serve it",
     )
-    assert len(store.history("digits")) == 3
-    repaired = store.publish("digits", shell())
+    assert [event["event"] for event in store.history("digits")].count("withdraw") == 1
+    repaired = put_in_service(store, "digits", shell())
     assert store.rollback("digits") == good
     assert {bad, repaired}.isdisjoint(store.served("digits"))
 
 
 def test_the_only_version_withdrawn_leaves_nothing_served(store: Store, shell: Shell):
-    only = store.publish("digits", shell())
+    only = put_in_service(store, "digits", shell())
     assert store.withdraw("digits", only, "wrong answers") is None
     assert (store.live("digits"), store.served("digits")) == (None, [])
     assert store.versions("digits") == [only]
-    store.publish("digits", shell())
+    put_in_service(store, "digits", shell())
     with pytest.raises(StoreError, match="no earlier stable version"):
         store.rollback("digits")
 
 
 def test_a_withdrawn_canary_leaves_stable_alone(store: Store, shell: Shell):
-    stable = store.publish("digits", shell())
-    canary = store.publish("digits", shell(), label="canary")
+    stable = put_in_service(store, "digits", shell())
+    canary = put_in_service(store, "digits", shell(), "canary")
     assert store.withdraw("digits", canary, "wrong answers") == stable
     assert store.labels("digits") == {"stable": stable}
 
@@ -50,7 +51,7 @@ def test_a_withdrawn_canary_leaves_stable_alone(store: Store, shell: Shell):
 def test_a_withdrawal_killed_between_its_record_and_the_labels_is_completed(
     store: Store, shell: Shell
 ):
-    good, bad = store.publish("digits", shell()), store.publish("digits", shell())
+    good, bad = (put_in_service(store, "digits", shell()) for _ in range(2))
     config = (store.root / "models.config").read_bytes()
     store.withdraw("digits", bad, "wrong answers")
     (store.root / "models.config").write_bytes(config)  # as the kill left it
@@ -60,8 +61,8 @@ def test_a_withdrawal_killed_between_its_record_and_the_labels_is_completed(
 
 
 def test_promoting_makes_the_canary_stable_in_one_step(store: Store, shell: Shell):
-    stable = store.publish("digits", shell())
-    canary = store.publish("digits", shell(), label="canary")
+    stable = put_in_service(store, "digits", shell())
+    canary = put_in_service(store, "digits", shell(), "canary")
     assert store.promote("digits") == canary
     assert store.labels("digits") == {"stable": canary}
     assert store.history("digits")[-1]["event"] == "promote"
@@ -71,12 +72,17 @@ def test_promoting_makes_the_canary_stable_in_one_step(store: Store, shell: Shel
 
 
 def test_completing_labels_and_records_what_a_killed_publish_left(store: Store, shell: Shell):
-    first, second = store.publish("digits", shell()), store.publish("digits", shell())
+    first, second = (
+        put_in_service(store, "digits", shell()),
+        put_in_service(store, "digits", shell()),
+    )
     lines = (store.root / "digits" / "history.jsonl").read_text().splitlines(keepends=True)
     (store.root / "digits" / "history.jsonl").write_text(lines[0])  # killed after the rename:
     store.set_label("digits", "stable", first)  # no record, no label
     store.complete("digits", second)
-    assert store.live("digits") == second
+    assert store.pending("digits") == {"stable": second}
     store.complete("digits", second)
+    store.settle("digits")
+    assert store.live("digits") == second
     published = [e["version"] for e in store.history("digits") if e["event"] == "publish"]
     assert published == [first, second]
