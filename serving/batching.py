@@ -86,7 +86,9 @@ class Batcher:
         self, name: str, inputs: Mapping[str, Array], deadline: float | None, answer: Answer
     ) -> Task | None:
         """The request as a part of batches; None when it cannot be one."""
-        rows = _rows(inputs) if self.signatures[name].batched else 0
+        signature = self.signatures[name]
+        # Rows are only rows where shapes are as exported: else the model may give others back.
+        rows = _rows(inputs) if signature.batched and signature.fits(inputs) else 0
         if not 0 < rows <= self._batching.max_batch_size:
             return None
         return Task(_key(name, inputs), inputs, rows, deadline, answer)

@@ -2,29 +2,27 @@
 
 from typing import Any
 
-import grpc
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from serving.errors import RequestError
 from serving.registry import Registry
-from serving.spec import read_query
+from serving.spec import check_spec, read_query
 from serving.version import Version
 
 
 def status(registry: Registry, request: Any) -> Any:
     """The GetModelStatusResponse. Raises RequestError."""
-    query = read_query(request.model_spec)
-    number = query.version
-    if query.label is not None:
-        number = registry.find(query.model, None, query.label).number
+    check_spec(request)
+    query = read_query(request.model_spec)  # its label is ignored, as there
     response = get_model_status_pb2.GetModelStatusResponse()
-    for version in registry.versions(query.model, number):
+    for version in registry.versions(query.model, query.version):
         _write_status(response.model_version_status.add(), version)
     return response
 
 
 def metadata(registry: Registry, request: Any) -> Any:
     """The GetModelMetadataResponse. Raises RequestError."""
+    check_spec(request)
     if not request.metadata_field:
         raise RequestError(
             "INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field"
@@ -48,7 +46,7 @@ def _write_status(status: Any, version: Version) -> None:
     status.version = version.number
     status.state = version.state.value
     if version.error:
-        status.status.error_code = grpc.StatusCode.UNKNOWN.value[0]
+        status.status.error_code = version.error_code
         status.status.error_message = version.error
     else:
         status.status.SetInParent()

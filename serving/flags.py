@@ -13,6 +13,7 @@ from serving.seal import read_verifier
 from serving.server import serve
 from serving.settings import (
     Batching,
+    Limits,
     Listen,
     Loading,
     ServerSettings,
@@ -24,11 +25,13 @@ from serving.version import Retries
 
 log = logging.getLogger(__name__)
 
+# What tensorflow_model_server takes (server.cc): messages up to gRPC's largest, any number of rows.
+LIMITS = Limits(message_bytes=2**31 - 1, rows=0)
+
 # Known to tensorflow_model_server, without a meaning here.
 IGNORED = (
     "enable_per_model_batching_parameters",
     "enable_profiler",
-    "enable_signature_method_name_check",
     "enforce_session_run_timeout",
     "fail_if_no_model_versions_found",
     "flush_filesystem_caches",
@@ -42,7 +45,6 @@ IGNORED = (
     "platform_config_file",
     "prefer_tflite_model",
     "remove_unused_fields_from_bundle_metagraph",
-    "rest_api_enable_cors_support",
     "rest_api_num_threads",
     "saved_model_tags",
     "skip_initialize_tpu",
@@ -88,6 +90,8 @@ def settings(options: argparse.Namespace) -> ServerSettings:
         log_rate=_log_rate(options),
         log_directory=options.request_log,
         drain_seconds=options.drain_seconds,
+        limits=LIMITS,
+        check_methods=options.enable_signature_method_name_check,
     )
 
 
@@ -128,19 +132,20 @@ def _add_models(group: Any) -> None:
     group.add_argument("--file_system_poll_wait_seconds", type=float, default=1.0)
     group.add_argument("--max_num_load_retries", type=int, default=5)
     group.add_argument("--load_retry_interval_micros", type=int, default=60_000_000)
-    group.add_argument("--enable_model_warmup", type=_truth, nargs="?", const=True, default=True)
-    group.add_argument(
-        "--allow_version_labels_for_unavailable_models",
-        type=_truth,
-        nargs="?",
-        const=True,
-        default=False,
-    )
+    _add_switch(group, "enable_model_warmup", default=True)
+    _add_switch(group, "allow_version_labels_for_unavailable_models")
+    _add_switch(group, "enable_signature_method_name_check")
 
 
 def _add_batching(group: Any) -> None:
-    group.add_argument("--enable_batching", type=_truth, nargs="?", const=True, default=False)
+    _add_switch(group, "enable_batching")
     group.add_argument("--batching_parameters_file", type=Path, help="BatchingParameters")
+
+
+def _add_switch(group: Any, name: str, default: bool = False, help: str = "") -> None:
+    group.add_argument(
+        f"--{name}", type=_truth, nargs="?", const=True, default=default, help=help or None
+    )
 
 
 def _models(options: argparse.Namespace) -> dict[str, Any]:

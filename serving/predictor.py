@@ -43,12 +43,20 @@ class Result(NamedTuple):
 
 
 class Predictor:
-    """Runs requests on the registry's models within limits, and tells the observers."""
+    """Runs requests on the registry's models within limits, and tells the observers.
+
+    `check_methods`: whether Classify and Regress want signatures exported for them by name.
+    """
 
     def __init__(
-        self, registry: Registry, limits: Limits | None = None, observers: Sequence[Observer] = ()
+        self,
+        registry: Registry,
+        limits: Limits | None = None,
+        observers: Sequence[Observer] = (),
+        check_methods: bool = False,
     ) -> None:
         self.registry = registry
+        self.check_methods = check_methods
         self.gate = Gate()
         self.limits = limits or Limits()
         self._observers = tuple(observers)
@@ -58,7 +66,8 @@ class Predictor:
         passage = _Passage(self, query, inputs)
         status, outputs = "INTERNAL", None
         try:
-            outputs = passage.enter().predict(query.signature, inputs, query.deadline)
+            servable = passage.enter()
+            outputs = servable.predict(query.signature, passage.inputs, query.deadline)
             status = "OK"
             return passage.result(outputs)
         except RequestError as error:
@@ -92,7 +101,8 @@ class Predictor:
                 passage.leave(status, outputs)
 
         try:
-            passage.enter().submit(query.signature, inputs, query.deadline, done)
+            servable = passage.enter()
+            servable.submit(query.signature, passage.inputs, query.deadline, done)
         except BaseException as error:
             passage.leave(error.code if isinstance(error, RequestError) else "INTERNAL")
             raise
@@ -134,7 +144,7 @@ class _Passage:
     def __init__(self, predictor: Predictor, query: Query, inputs: Mapping[str, Array]) -> None:
         self._predictor = predictor
         self._query = query
-        self._inputs = inputs
+        self.inputs = inputs
         self._started = time.perf_counter()
         self._inside = False
         self._version: Version | None = None
@@ -142,7 +152,7 @@ class _Passage:
 
     def enter(self) -> Servable:
         """Check the request and give what computes it. Raises RequestError."""
-        query, inputs, predictor = self._query, self._inputs, self._predictor
+        query, predictor = self._query, self._predictor
         predictor.gate.enter()
         self._inside = True
         self._version, servable = predictor.registry.acquire(
@@ -150,9 +160,10 @@ class _Passage:
         )
         signature = _signature(query, servable.signatures)
         self._signature = query.signature
-        signature.check(inputs)
+        self.inputs = signature.completed(self.inputs)
+        signature.check(self.inputs)
         signature.check_outputs(query.outputs)
-        _check_size(inputs, predictor.limits)
+        _check_size(self.inputs, predictor.limits)
         return servable
 
     def result(self, outputs: Mapping[str, Array]) -> Result:
@@ -170,12 +181,12 @@ class _Passage:
             self._predictor.gate.leave()
         number = self._version.number if self._version else None
         about = (query.api, query.entrypoint, query.model, number, self._signature)
-        self._predictor.observe(Observation(*about, status, seconds, self._inputs, outputs or {}))
+        self._predictor.observe(Observation(*about, status, seconds, self.inputs, outputs or {}))
 
 
 def _check_size(inputs: Mapping[str, Array], limits: Limits) -> None:
     for name, array in inputs.items():
-        if array.ndim and len(array) > limits.rows:
+        if array.ndim and limits.rows and len(array) > limits.rows:
             raise RequestError(
                 "INVALID_ARGUMENT",
                 f"input {name} has {len(array)} rows, more than the limit of {limits.rows}. "

@@ -57,7 +57,7 @@ class RequestLog:
         }
         if answers := self._answers(seen.outputs):
             line["answers"] = answers
-        self._write(json.dumps(line, default=lambda value: value.decode(errors="replace")))
+        self._write(json.dumps(line, default=_readable))
 
     def _values(self, array: Array) -> object:
         return _outline(array) if array.size > self.MAX_VALUES else array.tolist()
@@ -127,6 +127,10 @@ class DailyFile:
 
     def _path(self, day: date) -> Path:
         return self._directory / f"requests-{day:%Y%m%d}.jsonl"
+
+
+def _readable(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _outline(array: Array) -> str:

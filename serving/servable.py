@@ -69,10 +69,11 @@ class SavedModel:
         except BaseException:
             self._session.close()
             raise
-        definitions.pop(INIT_OP, None)
         self.definitions: Mapping[str, Any] = definitions
         self.signatures: Mapping[str, Signature] = {
-            name: signature.read(definition) for name, definition in definitions.items()
+            name: signature.read(definition)
+            for name, definition in definitions.items()
+            if name != INIT_OP
         }
         self._calls = {
             name: _callable(self._session, found) for name, found in self.signatures.items()

@@ -60,7 +60,9 @@ class ModelServer:
         if settings.log_rate:
             write = self._log_file.write if self._log_file else None
             observers.append(RequestLog(settings.log_rate, write).observe)
-        self._predictor = Predictor(self.registry, settings.limits, observers)
+        self._predictor = Predictor(
+            self.registry, settings.limits, observers, settings.check_methods
+        )
         self._watch = ConfigWatch(settings, self.registry)
         self._poller = Poller(
             [

@@ -19,7 +19,7 @@ from serving import description, inference
 from serving.errors import ConfigError, RequestError
 from serving.predictor import Predictor, Query, Result
 from serving.registry import Registry
-from serving.spec import read_query, write_spec
+from serving.spec import check_spec, read_query, write_spec
 from serving.tensors import Array, fill_typed, to_array
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         answer(lambda: self._start(request, context, end), context)
 
     def _start(self, request: Any, context: grpc.ServicerContext, end: Ending) -> None:
+        check_spec(request)
         query = read_query(request.model_spec, context, "predict", request.output_filter)
         with self._predictor.reading(query):
             inputs = read_inputs(request.inputs)

@@ -74,7 +74,7 @@ class Limits:
     message_bytes: int = 64 << 20  # 445 images of 224 x 224 x 3; gRPC's own 4 MiB are 27
     body_bytes: int = 64 << 20  # of a REST request
     pixels: int = 64_000_000  # an image after decoding; 48-megapixel photographs pass
-    rows: int = 4096  # of a request's batch
+    rows: int = 4096  # of a request's batch; 0 is no limit
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class ServerSettings:
     `store`: the directory that the file calls /models. `metrics`: the path of the Prometheus page,
     empty for none. `verifier`: versions that it does not accept are not loaded. `log_rate`: the
     share of requests that is logged, to `log_directory` or through the process's own logging.
+    `check_methods`: TensorFlow Serving's flag enable_signature_method_name_check.
     """
 
     config: Path | None = None
@@ -123,6 +124,7 @@ class ServerSettings:
     log_rate: float = 0.0
     log_directory: Path | None = None
     drain_seconds: float = 30.0  # what requests under way get after SIGTERM
+    check_methods: bool = False
 
     def read_models(self) -> list[ModelSettings]:
         """The models to serve as of now. Raises ConfigError."""

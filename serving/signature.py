@@ -1,20 +1,22 @@
 """What a model takes and gives, and the check of a request against it before anything executes.
 
-TensorFlow aborts the process on some inputs of the wrong rank (tensorflow#111453), so nothing
-reaches the graph that the signature does not allow.
+TensorFlow Serving compares no shapes with the signature (predict_util.cc, PreProcessPrediction).
+But TensorFlow aborts the process on some inputs of the wrong rank (tensorflow#111453): where
+convolutions may be behind an input, nothing reaches the graph that the signature does not allow.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from serving.errors import RequestError
-from serving.tensors import Array, number
-from serving.wire import predict_pb2
+from serving.tensors import NAMES, Array, number, to_array
 
 PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
+
+CHECKED_RANK = 3  # of the signature's tensor or of the one sent: vectors abort nothing
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,34 @@ class Spec:
 
 @dataclass(frozen=True)
 class Signature:
-    """A named entry of a SavedModel."""
+    """A named entry of a SavedModel. `defaults`: inputs that may be left out, and their values."""
 
     method: str
     inputs: Mapping[str, Spec]
     outputs: Mapping[str, Spec]
+    defaults: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def batched(self) -> bool:
         """Whether rows of several requests may be computed together."""
         return all(spec.batched for spec in (*self.inputs.values(), *self.outputs.values()))
 
+    def fits(self, inputs: Mapping[str, Array]) -> bool:
+        """Return whether ranks and static dimensions of checked inputs are as exported."""
+        return all(
+            spec.shape is not None and _fits(inputs[name].shape, spec.shape)
+            for name, spec in self.inputs.items()
+        )
+
+    def completed(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Return the inputs with the defaults of those that were left out."""
+        return {**self.defaults, **inputs} if self.defaults else inputs
+
     def check(self, inputs: Mapping[str, Array]) -> None:
-        """Raises RequestError unless names, types, ranks and static dimensions are as exported."""
+        """Raise RequestError unless names and types are as exported, and shapes where they matter.
+
+        They matter for tensors of CHECKED_RANK and above.
+        """
         if len(inputs) != len(self.inputs):
             raise RequestError("INVALID_ARGUMENT", _wrong_count(set(inputs), set(self.inputs)))
         for name, array in inputs.items():
@@ -57,7 +74,8 @@ class Signature:
             _check_tensor(name, self.inputs[name], array)
 
     def check_outputs(self, names: Collection[str]) -> None:
-        """Raises RequestError when the request asks for an output that the model does not have."""
+        """Raise RequestError for an output that the model does not have, or asked for twice."""
+        seen = set()
         for name in names:
             if name not in self.outputs:
                 raise RequestError(
@@ -65,19 +83,24 @@ class Signature:
                     f"output tensor alias not found in signature: {name} "
                     f"Outputs expected to be in the set {_set(self.outputs)}.",
                 )
+            if name in seen:
+                raise RequestError("INVALID_ARGUMENT", f"duplicate output tensor alias: {name}")
+            seen.add(name)
 
 
 def read(definition: Any) -> Signature:
     """A signature from its SignatureDef."""
-    return Signature(definition.method_name, _specs(definition.inputs), _specs(definition.outputs))
+    return Signature(
+        definition.method_name,
+        _specs(definition.inputs),
+        _specs(definition.outputs),
+        {name: to_array(value) for name, value in definition.defaults.items()},
+    )
 
 
 def type_name(dtype: int) -> str:
     """TensorFlow's word for a type number: "float", "uint8", "string"."""
-    try:
-        return predict_pb2.DataType.Name(dtype).removeprefix("DT_").lower()
-    except ValueError:
-        return f"type {dtype}"
+    return NAMES.get(dtype, f"type {dtype}")
 
 
 def _specs(infos: Any) -> dict[str, Spec]:
@@ -97,12 +120,14 @@ def _check_tensor(name: str, spec: Spec, array: Array) -> None:
             "INVALID_ARGUMENT",
             f"Type mismatch: actual {type_name(dtype)} vs. expect {type_name(spec.dtype)}",
         )
-    if spec.shape is not None and not _fits(array.shape, spec.shape):
+    checked = max(array.ndim, len(spec.shape or ())) >= CHECKED_RANK
+    if checked and spec.shape is not None and not _fits(array.shape, spec.shape):
         raise RequestError(
             "INVALID_ARGUMENT",
             f"input {name} has shape {_dims(array.shape)}, expected {_dims(spec.shape)}",
         )
-    if 0 in array.shape:
+    # Strings are encoded images more often than not, so an empty batch of them is one of images.
+    if 0 in array.shape and (checked or array.dtype == object):
         raise RequestError(
             "INVALID_ARGUMENT", f"input {name} is empty: its shape is {_dims(array.shape)}"
         )

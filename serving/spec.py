@@ -6,7 +6,14 @@ from typing import Any
 
 import grpc
 
+from serving.errors import RequestError
 from serving.predictor import DEFAULT_SIGNATURE, Query
+
+
+def check_spec(request: Any) -> None:
+    """Raise RequestError when a request names no model at all."""
+    if not request.HasField("model_spec"):
+        raise RequestError("INVALID_ARGUMENT", "Missing ModelSpec")
 
 
 def read_query(

@@ -14,6 +14,12 @@ from serving.wire import predict_pb2
 
 Array = NDArray[Any]
 
+# Types without a name in our own wire messages, and complex ones without a field: a server has
+# TensorFlow's messages, which have both.
+_COMPLEX64: Final = 8
+_BFLOAT16: Final = 14
+_COMPLEX128: Final = 18
+
 # dtype number -> (NumPy's type, the proto's typed field)
 _TYPES: Final[dict[int, tuple[type, str]]] = {
     predict_pb2.DT_FLOAT: (np.float32, "float_val"),
@@ -29,8 +35,15 @@ _TYPES: Final[dict[int, tuple[type, str]]] = {
     predict_pb2.DT_HALF: (np.float16, "half_val"),
     predict_pb2.DT_UINT32: (np.uint32, "uint32_val"),
     predict_pb2.DT_UINT64: (np.uint64, "uint64_val"),
+    _COMPLEX64: (np.complex64, "scomplex_val"),
+    _COMPLEX128: (np.complex128, "dcomplex_val"),
 }
 _NUMBERS: Final = {np.dtype(kind): number for number, (kind, _) in _TYPES.items()}
+
+# TensorFlow's word for each number: "float", "uint8", "string".
+NAMES: Final = {
+    number: name.removeprefix("DT_").lower() for name, number in predict_pb2.DataType.items()
+} | {_COMPLEX64: "complex64", _COMPLEX128: "complex128", _BFLOAT16: "bfloat16"}
 
 MAX_BYTES: Final = 1 << 30  # a shape can promise what the message does not carry
 MAX_RANK: Final = 64  # NumPy's
@@ -40,6 +53,8 @@ def number(dtype: np.dtype[Any]) -> int:
     """TensorFlow's number of a NumPy type; text and bytes are DT_STRING. Raises ValueError."""
     if dtype.kind in "SUO":
         return predict_pb2.DT_STRING
+    if dtype.name == "bfloat16":  # of the package ml_dtypes
+        return _BFLOAT16
     try:
         return _NUMBERS[dtype]
     except KeyError:
@@ -49,6 +64,8 @@ def number(dtype: np.dtype[Any]) -> int:
 
 def numpy_type(dtype: int) -> np.dtype[Any]:
     """NumPy's type of a TensorFlow number. Raises ValueError."""
+    if dtype == _BFLOAT16:
+        return _bfloat16()
     if dtype not in _TYPES:
         raise ValueError(f"tensors of type number {dtype} are not supported")
     return np.dtype(_TYPES[dtype][0])
@@ -73,8 +90,10 @@ def fill_typed(proto: Any, array: Array) -> None:
     proto.MergeFromString(_header(dtype, array.shape))
     if dtype == predict_pb2.DT_FLOAT:
         proto.MergeFromString(_packed_floats(array))
-    elif dtype == predict_pb2.DT_HALF:
+    elif dtype in (predict_pb2.DT_HALF, _BFLOAT16):
         proto.half_val.extend(array.ravel().view(np.uint16).tolist())
+    elif array.dtype.kind == "c":  # real and imaginary parts take turns
+        getattr(proto, _TYPES[dtype][1]).extend(array.ravel().view(array.real.dtype).tolist())
     else:
         getattr(proto, _TYPES[dtype][1]).extend(array.ravel().tolist())
 
@@ -97,7 +116,7 @@ def to_array(proto: Any) -> Array:
 @lru_cache(1024)
 def _header(dtype: int, shape: tuple[int, ...]) -> bytes:
     """Type and shape on the wire; a server sends the same few all day."""
-    proto = predict_pb2.Tensor(dtype=predict_pb2.DataType.Name(dtype))
+    proto = predict_pb2.Tensor(dtype=dtype)  # type: ignore[arg-type]  # an open enum
     proto.tensor_shape.SetInParent()  # a scalar has a shape too
     for size in shape:
         proto.tensor_shape.dim.add(size=size)
@@ -184,16 +203,32 @@ def _from_values(proto: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Ar
 
 
 def _values(proto: Any, dtype: np.dtype[Any]) -> Array:
-    field = getattr(proto, _TYPES[proto.dtype][1])
+    if proto.dtype == _BFLOAT16:
+        return np.array(proto.half_val, np.int32).astype(np.uint16).view(dtype)
+    name = _TYPES[proto.dtype][1]
+    if not hasattr(proto, name):
+        raise ValueError(f"tensors of type {NAMES[proto.dtype]} cannot be read by a client")
+    field = getattr(proto, name)
+    if dtype.kind == "c":
+        return np.array(field, dtype.type(0).real.dtype).view(dtype)
     if dtype == np.object_:
         values = np.empty(len(field), np.object_)
         values[:] = field  # element by element: np.array would look into the bytes
         return values
     if dtype == np.float16:
         return np.array(field, np.int32).astype(np.uint16).view(np.float16)
-    if field and _TYPES[proto.dtype][1] == "int_val":
+    if field and name == "int_val":
         return np.array(field, np.int32).astype(dtype)  # out of range wraps, as in C++
     return np.array(field, dtype)
+
+
+def _bfloat16() -> np.dtype[Any]:
+    """NumPy's bfloat16, which a package registers that TensorFlow brings and a client may lack."""
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise ValueError("tensors of type bfloat16 need the package ml_dtypes") from None
+    return np.dtype(ml_dtypes.bfloat16)
 
 
 def _default(dtype: np.dtype[Any]) -> Any:

@@ -1,5 +1,6 @@
 """One version of a model in a server: loaded, in use, closed after its last request."""
 
+import errno
 import logging
 import threading
 import time
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+import grpc
+
+from serving.errors import RequestError
 from serving.servable import Servable
 
 log = logging.getLogger(__name__)
@@ -47,6 +51,7 @@ class Version:
         self.directory = directory
         self.state = State.START
         self.error = ""
+        self.error_code = 0  # gRPC's number of what went wrong
         self._servable: Servable | None = None
         self._users = 0
         self._changed = threading.Condition(threading.Lock())
@@ -125,11 +130,21 @@ class Version:
     def _failed(self, error: Exception, retries: Retries) -> None:
         self._failures += 1
         again = self._failures <= retries.count
-        self.error = f"{type(error).__name__}: {error}"
+        self.error, self.error_code = f"{type(error).__name__}: {error}", code_of(error)
         self.state = State.LOADING if again else State.END
         self._next_try = time.monotonic() + retries.seconds
         level = logging.ERROR if self._failures == 1 else logging.DEBUG
         log.log(level, "cannot load %s from %s: %s", self, self.directory, self.error)
+
+
+def code_of(error: Exception) -> int:
+    """gRPC's number for what went wrong with a load: its own where it has one, else UNKNOWN."""
+    if isinstance(error, RequestError):
+        return int(grpc.StatusCode[error.code].value[0])
+    if isinstance(error, OSError):  # TensorFlow's loader sets no errno when there is no model
+        missing = error.errno in (None, errno.ENOENT)
+        return int((grpc.StatusCode.NOT_FOUND if missing else grpc.StatusCode.UNKNOWN).value[0])
+    return int(getattr(error, "error_code", grpc.StatusCode.UNKNOWN.value[0]))
 
 
 Fingerprint = tuple[tuple[str, int, int], ...]

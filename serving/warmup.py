@@ -1,14 +1,15 @@
 """The requests that a version answers before it is put in service."""
 
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from serving import prediction_log
+from serving import inference, prediction_log
 from serving.errors import RequestError
 from serving.predictor import DEFAULT_SIGNATURE
 from serving.servable import Servable
-from serving.tensors import to_array
+from serving.signature import CLASSIFY, REGRESS
+from serving.tensors import Array, to_array
 
 RECORDS = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000  # TensorFlow Serving's limit
@@ -21,18 +22,69 @@ def warm_up(servable: Servable, directory: Path) -> int:
     request fails: a model that cannot answer its own example must not be served.
     """
     path = directory / RECORDS
-    logs = list(islice(prediction_log.records(path), MAX_RECORDS)) if path.is_file() else []
-    for log in logs:
-        _run(servable, log.predict_log.request)
-    return len(logs)
+    count = 0
+    for log in prediction_log.records(path) if path.is_file() else ():
+        kind = log.WhichOneof("log_type")
+        if kind not in _KINDS:
+            raise RequestError("UNIMPLEMENTED", f"Unsupported log_type for warmup: {kind}")
+        _KINDS[kind](servable, getattr(log, kind).request)
+        count += 1
+        if count > MAX_RECORDS:
+            raise RequestError(
+                "INVALID_ARGUMENT",
+                f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}",
+            )
+    return count
 
 
-def _run(servable: Servable, request: Any) -> None:
-    name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+def _predict(servable: Servable, request: Any) -> None:
+    inputs = {alias: to_array(tensor) for alias, tensor in request.inputs.items()}
+    _run(servable, request.model_spec, inputs)
+
+
+def _classify(servable: Servable, request: Any) -> None:
+    _on_examples(servable, request.model_spec, request.input, CLASSIFY)
+
+
+def _regress(servable: Servable, request: Any) -> None:
+    _on_examples(servable, request.model_spec, request.input, REGRESS)
+
+
+def _infer(servable: Servable, request: Any) -> None:
+    for task in request.tasks:
+        _on_examples(servable, task.model_spec, request.input, task.method_name)
+
+
+def _on_examples(servable: Servable, spec: Any, source: Any, method: str) -> None:
+    if method not in inference.KINDS:
+        raise RequestError("UNIMPLEMENTED", f"Unsupported signature method_name: {method}")
+    examples = inference.serialized(source)
+    found = _signature(servable, spec)
+    inference.check_signature(servable.signatures[found], method)
+    outputs = _run(servable, spec, {inference.INPUT: examples})
+    read = inference.classifications if method == CLASSIFY else inference.regressions
+    read(outputs, len(examples))
+
+
+def _run(servable: Servable, spec: Any, inputs: dict[str, Array]) -> dict[str, Array]:
+    name = _signature(servable, spec)
+    completed = servable.signatures[name].completed(inputs)
+    servable.signatures[name].check(completed)
+    return servable.predict(name, completed)
+
+
+def _signature(servable: Servable, spec: Any) -> str:
+    name: str = spec.signature_name or DEFAULT_SIGNATURE
     if name not in servable.signatures:
         raise RequestError(
             "FAILED_PRECONDITION", f'warm-up request for an unknown signature "{name}"'
         )
-    inputs = {alias: to_array(tensor) for alias, tensor in request.inputs.items()}
-    servable.signatures[name].check(inputs)
-    servable.predict(name, inputs)
+    return name
+
+
+_KINDS: dict[str, Callable[[Servable, Any], None]] = {
+    "predict_log": _predict,
+    "classify_log": _classify,
+    "regress_log": _regress,
+    "multi_inference_log": _infer,
+}

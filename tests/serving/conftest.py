@@ -9,6 +9,7 @@ import pytest
 
 from serving.store import Store
 from tests.support.classifier import save_classifier, write_manifest
+from tests.support.odd_models import save_odd
 from tests.support.once import Once
 
 # No file of examples beside the sources, and no limit on one: the machine may be busy.
@@ -47,6 +48,24 @@ def classifiers(once: Once) -> list[Path]:
 
     place = once.made("classifiers", make)
     return [place / str(shift) for shift in shifts]
+
+
+@pytest.fixture(scope="session")
+def odd_base(once: Once) -> Path:
+    """A base path with version 1 of the model of odd signatures."""
+    return once.made("odd", lambda directory: save_odd(directory / "1"))
+
+
+@pytest.fixture(scope="session")
+def odd_server(odd_base: Path) -> Iterator[Any]:
+    """A server of that model, by the name `odd`, shared by the tests that only send requests."""
+    from serving.model_settings import ModelSettings
+    from serving.server import ModelServer
+    from serving.settings import Listen, ServerSettings
+
+    models = (ModelSettings("odd", odd_base),)
+    with ModelServer(ServerSettings(models=models, listen=Listen(port=0, rest_port=0))) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -185,7 +185,7 @@ def test_grpc_classify_and_regress_refuse(wire: Wire, method: str, request_: Any
     fill_spec(request_.model_spec, "shapes", signature="serving_default")
     code, details = refusal(call, request_)
     assert code is Code.INVALID_ARGUMENT
-    assert details.endswith("Was: tensorflow/serving/predict")
+    assert details.endswith("inputs found in SignatureDef: ['image']")
 
 
 def test_grpc_predict_answers_as_tensorflow_serving_does(wire: Wire, served_store: Store):

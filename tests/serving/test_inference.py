@@ -100,9 +100,13 @@ def test_multi_inference_answers_each_task(stub: Any):
 @pytest.mark.parametrize(
     ("tasks", "code", "message"),
     [
-        ([("half", "a", REGRESS), ("other", "b", REGRESS)], "INVALID_ARGUMENT", "same model name"),
-        ([("half", "a", REGRESS)] * 2, "INVALID_ARGUMENT", "Duplicate evaluation of signature: a"),
-        ([("half", "a", "walk")], "UNIMPLEMENTED", "Unsupported signature method_name: walk"),
+        ([("half", "", REGRESS), ("other", "b", REGRESS)], "INVALID_ARGUMENT", "same model name"),
+        ([("half", "", REGRESS)] * 2, "INVALID_ARGUMENT", "Duplicate evaluation of signature: "),
+        ([("half", "", "walk")], "UNIMPLEMENTED", "Unsupported signature method_name: walk"),
+        ([("half", "a", REGRESS)], "INVALID_ARGUMENT", "signature not found in model graph: a"),
+        ([("half", "", REGRESS), ("", "b", REGRESS)], "INVALID_ARGUMENT", "an empty model name"),
+        ([("nobody", "", REGRESS)], "NOT_FOUND", r"Latest\(nobody\)"),
+        ([], "INVALID_ARGUMENT", "ModelSpec has no name specified."),
     ],
 )
 def test_multi_inference_refuses(stub: Any, tasks: Any, code: str, message: str):

@@ -71,9 +71,9 @@ def test_one_label_holds_up_the_whole_configuration(shelf: Shelf, tmp_path: Path
     shelf.add(1)
     other.add(1, 2)
     registry = served(shelf, stable=1)
-    for moved in ({"stable": 2}, {"stable": 2, "good": 1}):
+    for moved in (shelf.settings(stable=2), shelf.settings(stable=2, good=1)):
         with pytest.raises(ConfigError, match=REFUSAL):
-            registry.configure([other.settings(), shelf.settings(**moved)])
+            registry.configure([other.settings(), moved])
     assert refusal(registry, "other")[0] == "NOT_FOUND"
     assert refusal(registry, "m", None, "good")[0] == "INVALID_ARGUMENT"
     assert registry.find("m", None, "stable").number == 1

@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from serving.client import Client
 from serving.errors import ModelNotFound
 from serving.request_log import DailyFile, RequestLog
 from serving.server import ModelServer
-from serving.settings import Listen, ServerSettings, of_store
+from serving.settings import Listen, of_store
 from serving.store import Store
 from serving.traffic import Answers, TrafficError, read
 from tests.support.classifier import seen
@@ -114,10 +115,7 @@ def flat(found: "list[Answers]") -> list[tuple[str, int, list[int], list[float]]
 def test_what_a_server_logs_is_read_again(served_store: Store, tmp_path: Path):
     store = served_store
     settings = of_store(store.root, Listen(port=0, rest_port=None))
-    logged = ServerSettings(
-        config=settings.config, store=settings.store, listen=settings.listen,
-        log_rate=1.0, log_directory=tmp_path,
-    )  # fmt: skip
+    logged = replace(settings, log_rate=1.0, log_directory=tmp_path)
     pixels = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8)
     with ModelServer(logged) as server, Client(server.grpc_address) as client:
         predictions = client.predict(pixels, model="shapes")

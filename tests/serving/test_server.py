@@ -149,7 +149,7 @@ def test_a_reload_that_adds_a_model_answers_when_it_is_available(
         with pytest.raises(grpc.RpcError) as caught:
             reload(server.grpc_address, "broken", tmp_path / "broken")
         assert caught.value.code() is grpc.StatusCode.UNKNOWN
-        assert caught.value.details().startswith(
+        assert (caught.value.details() or "").startswith(
             "1 model(s) did not become available: {{{name: broken version: 1} due to error: "
         )
         reload(server.grpc_address, "renamed", store.root / "shapes")
