@@ -13,6 +13,7 @@ from jobs.commands import (
     demo,
     drift,
     evaluate,
+    labels,
     launch,
     lineage,
     models,
@@ -50,6 +51,8 @@ app.command("drift")(drift.drift)
 app.command("demo")(demo.demo)
 data.app.command("preview")(preview.preview)
 app.add_typer(data.app, name="data")
+for verb in (labels.rollback, labels.promote, labels.label, labels.withdraw, labels.repair):
+    models.app.command(verb.__name__)(verb)
 models.app.command("keygen")(signing.keygen)
 models.app.command("sign")(signing.sign)
 models.app.command("verify")(signing.verify)

@@ -8,6 +8,7 @@ import typer
 from jobs.exits import CommandError
 
 if TYPE_CHECKING:
+    from jobs.settling import Settling
     from serving.options import TLS
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Job file (TOML).")]
@@ -32,6 +33,24 @@ Certificate = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Our certificate (PEM), for mutual TLS.")
 ]
 Key = Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")]
+Servers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--servers",
+        metavar="HOST:PORT",
+        help="gRPC address of a server to ask whether it has the version; may be repeated. "
+        "Without any, time passes instead.",
+    ),
+]
+SettleSeconds = Annotated[
+    float,
+    typer.Option(
+        min=0, help="Seconds for servers to poll the store and load; 0 where none polls it."
+    ),
+]
+LoadSeconds = Annotated[
+    float, typer.Option(min=0, help="Seconds that named servers get to load it.")
+]
 
 
 def tls(ca: str | None, certificate: Path | None, key: Path | None) -> "TLS | None":
@@ -45,3 +64,16 @@ def tls(ca: str | None, certificate: Path | None, key: Path | None) -> "TLS | No
     if ca is None:
         return None
     return TLS(None if ca == "system" else ca, key, certificate)
+
+
+def settling(
+    servers: list[str] | None, settle_seconds: float, load_seconds: float, tls: "TLS | None" = None
+) -> "Settling":
+    """Give what is waited for before a label moves."""
+    from jobs.settling import Settling
+
+    for address in servers or ():
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal():
+            raise CommandError(f"--servers {address}: expected HOST:PORT, such as localhost:8500")
+    return Settling(tuple(servers or ()), settle_seconds, load_seconds, tls)

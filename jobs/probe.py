@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jobs.golden import LIMIT, Golden
+from jobs.settling import AVAILABLE
 from serving.client import TLS, Client, Options
 from serving.errors import CallError
 
@@ -36,15 +37,19 @@ class Probe:
                 self.check()
                 try:
                     gap = self.golden.gap(client, self.model, self.version)
-                except CallError as problem:
-                    if time.monotonic() > deadline:
-                        return (
-                            f"{address} does not serve {self.model} version {self.version} after "
-                            f"{self.seconds:.0f} s: {problem}"
-                        )
-                    time.sleep(ASK_AGAIN_SECONDS)
-                else:
+                    # The state is what a server looks at when the label is to move there.
+                    state = client.status(self.model, self.version)[0].state
+                    problem = "" if state == AVAILABLE else state
+                except CallError as refusal:
+                    problem = str(refusal)
+                if not problem:
                     return self._judge(address, gap)
+                if time.monotonic() > deadline:
+                    return (
+                        f"{address} does not serve {self.model} version {self.version} after "
+                        f"{self.seconds:.0f} s: {problem}"
+                    )
+                time.sleep(ASK_AGAIN_SECONDS)
 
     def _judge(self, address: str, gap: float) -> str:
         if gap <= LIMIT:

@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,6 +20,7 @@ from jobs.fingerprint import fingerprint, version_of
 from jobs.live import NotComparable, ask_live
 from jobs.probe import Probe
 from jobs.rundir import RunDir
+from jobs.settling import Settling
 from jobs.stages import stage
 from pipeline.dataset import DataInfo, Splits
 from serving.options import TLS
@@ -31,6 +34,10 @@ BLESSING = "blessing.json"
 PUBLISHED = "published.json"
 PROBE = "probe.json"
 GOLDEN = "golden.npz"
+PRODUCTION = (  # what TensorFlow Serving does, for who asks no server
+    "TensorFlow Serving refuses the whole models.config, all models, while a label moves to a "
+    "version that does not load; publish.probe names servers to be asked first"
+)
 VERDICTS = {True: "BLESSED", False: "NOT_BLESSED"}  # empty files, as TFX's Evaluator writes them
 log = logging.getLogger(__name__)
 
@@ -42,6 +49,7 @@ class Release:
     job: Job
     run: RunDir
     hooks: Hooks
+    sleep: Callable[[float], None] = time.sleep
 
     @cached_property
     def store(self) -> Store:
@@ -113,7 +121,7 @@ class Release:
         return blessing
 
     def roll_out(self, model: keras.Model, data: Splits) -> tuple[int, list[str]]:
-        """Export, verify, publish and probe; give the version, and why it was withdrawn if it was.
+        """Export, verify, publish, probe and label; give the version, and why it was withdrawn.
 
         Raises VerifyFailed when the export does not answer like the network.
         """
@@ -126,7 +134,10 @@ class Release:
         if self.published() is None:
             self._verify()
         version = self._publish()
-        return version, self._probe(version)
+        if self.job.publish.probe or self.run.is_done("probe"):
+            return version, self._probe(version)
+        self._settle(version)
+        return version, []
 
     def _measure(self, model: keras.Model, data: Splits) -> Export:
         """Measure a trial export where the job limits it; the real one will hold the verdict."""
@@ -168,6 +179,7 @@ class Release:
         with stage(self.run, self.hooks, "publish"):
             version = self.published()
             if version is None:
+                self._look_at_last_label()
                 signing = Store(self.store.root, self.store.keep, self.signer())
                 version = signing.publish(name, self.run / "export", label)
             else:
@@ -176,20 +188,46 @@ class Release:
         log.info("published: %s version %d, %s, in %s", name, version, label, self.store.root)
         return version
 
+    def _look_at_last_label(self) -> None:
+        """Say so where nobody knows whether servers took what was published before."""
+        name, publish = self.job.name, self.job.publish
+        unconfirmed = self.store.unconfirmed(name)
+        if unconfirmed and not publish.probe:
+            log.warning(
+                "no server ever said that it serves %s version %s, which has a label or waits for "
+                "one; if some do not, they refuse what is published now too. convoy models repair "
+                "--store %s --servers HOST:PORT asks them",
+                name, " or ".join(map(str, unconfirmed)), self.store.root,
+            )  # fmt: skip
+
     def _probe(self, version: int) -> list[str]:
-        """Give why the version was withdrawn; nothing where servers took it, or none is named."""
+        """Ask servers, then move the label; give why the version was withdrawn instead, if so."""
         if self.run.is_done("probe"):
             faults: list[str] = self.run.read_json(PROBE)["faults"]
             return faults
-        if not self.job.publish.probe:
-            return []
         with stage(self.run, self.hooks, "probe"):
             faults = self._ask_servers(version)
             if faults:
                 before = self.store.withdraw(self.job.name, version, "; ".join(faults))
                 log.error("withdrew version %d; %s is live", version, before or "none")
+            else:
+                self.store.settle(self.job.name, version, self.job.publish.probe)
             self.run.write_json(PROBE, {"servers": self.job.publish.probe, "faults": faults})
         return faults
+
+    def _settle(self, version: int) -> None:
+        """Give servers time, then move the label; a model's first version has it already."""
+        name, seconds = self.job.name, self.job.publish.settle_seconds
+        if version not in self.store.pending(name).values():
+            return
+        with stage(self.run, self.hooks, "settle"):
+            log.warning(
+                "in %.0f s %s moves to version %d, and no server is asked whether it has it. %s",
+                seconds, self.label, version, PRODUCTION,
+            )  # fmt: skip
+            Settling(settle_seconds=seconds, check=self._go_on, sleep=self.sleep).wait({})
+            if not self.store.settle(name, version):
+                log.warning("%s did not move: a later command has taken it", self.label)
 
     def _ask_servers(self, version: int) -> list[str]:
         name, publish = self.job.name, self.job.publish

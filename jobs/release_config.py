@@ -108,7 +108,13 @@ class PublishConfig(BaseModel):
     probe: tuple[Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")], ...] = Field(
         (),
         description='gRPC addresses of servers, such as "host:8500", that must serve the new '
-        "version and answer like the trained network; else it is withdrawn",
+        "version and answer like the trained network before its label moves; else it is withdrawn",
+    )
+    settle_seconds: float = Field(
+        30,
+        ge=0,
+        description="Seconds that servers get to load a new version before its label moves, where "
+        "none is probed; more than they take to poll the store and load. 0 where none polls it",
     )
     probe_seconds: float = Field(
         300,

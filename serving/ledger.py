@@ -70,8 +70,8 @@ class Ledger:
     def loaded(self, name: str) -> set[int]:
         """The versions that servers were told to load by a write that is behind us."""
         labels = self.labels(name)
-        kept = {self.rollback_target(name, labels.get(history.STABLE))} & self.served(name)
-        return set(labels.values()) | kept
+        target = self.rollback_target(name, labels.get(history.STABLE))
+        return {*labels.values(), *({target} if target else ())} & self.served(name)
 
     def is_new(self, name: str) -> bool:
         """Tell whether no server can know the model: no label of it was ever written."""

@@ -75,8 +75,8 @@ def remove(version: Path) -> bool:
     except OSError as problem:
         log.warning("cannot retire %s: %s; the next publish tries again", version, problem)
         return False
-    if problem := _delete(trash):
-        log.warning("cannot delete %s: %s; every publish tries again", trash, problem)
+    if left := _delete(trash):
+        log.warning("cannot delete %s: %s; every publish tries again", trash, left)
     return True
 
 

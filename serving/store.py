@@ -107,6 +107,10 @@ class Store:
         labels = self.labels(name) | self.pending(name)
         return sorted(set(labels.values()) - self.ledger.state(name).confirmed)
 
+    def strays(self, name: str) -> list[str]:
+        """Names beside the versions that TensorFlow Serving takes for versions, and we do not."""
+        return layout.strays(self.ledger.model(name))
+
     def history(self, name: str) -> list[history.Event]:
         """Every publish, rollback, label and deletion, oldest first."""
         return self.ledger.events(name)

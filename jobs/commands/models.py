@@ -1,13 +1,17 @@
 """`convoy models`: the versions in a store."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from jobs import console, options
+from jobs.commands.labels import settle
 from jobs.exits import CommandError
+
+if TYPE_CHECKING:
+    from serving.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The versions in a store.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name.")]
@@ -31,42 +35,27 @@ Side = Annotated[
 @app.command("list")
 def list_(store: options.StoreDir = DEFAULT, json: options.Json = False) -> None:
     """List models with their versions, the live one and the labels."""
+    from serving.errors import StoreError
     from serving.store import Store
 
     found = Store(store)
+    try:
+        entries = [_entry(found, name) for name in found.names()]
+        strays = {name: found.strays(name) for name in found.names()}
+        rows = [_row(entry, found.pending(entry["name"])) for entry in entries]
+    except (StoreError, OSError) as problem:
+        raise CommandError(str(problem)) from None
+    for name in (name for name in strays if strays[name]):
+        odd = ", ".join(map(repr, strays[name]))
+        console.stderr.print(
+            f"{store / name} holds {odd}, which TensorFlow Serving takes for versions",
+            highlight=False,
+            soft_wrap=True,
+        )
     if json:
-        entries = [
-            {
-                "name": n,
-                "versions": found.versions(n),
-                "live": found.live(n),
-                "labels": found.labels(n),
-            }
-            for n in found.names()
-        ]
         console.print_json(entries)
-        return
-    rows = [
-        [name, found.live(name) or "none", _join(found.versions(name)), _labels(found.labels(name))]
-        for name in found.names()
-    ]
-    console.print_table(f"models in {store}", ["name", "live", "versions", "labels"], rows)
-
-
-@app.command("rollback")
-def rollback(name: Name, store: options.StoreDir = DEFAULT, json: options.Json = False) -> None:
-    """Make the version before the live one live again."""
-    from serving.store import Store
-
-    _make_live(name, Store(store).rollback, json)
-
-
-@app.command("promote")
-def promote(name: Name, store: options.StoreDir = DEFAULT, json: options.Json = False) -> None:
-    """Make the canary the live version; the one before stays loaded, for a rollback."""
-    from serving.store import Store
-
-    _make_live(name, Store(store).promote, json)
+    else:
+        console.print_table(f"models in {store}", ["name", "live", "versions", "labels"], rows)
 
 
 @app.command("import")
@@ -76,10 +65,14 @@ def import_(
     scaling: ScalingOption = None,
     labels: Labels = None,
     image_size: Side = None,
+    servers: options.Servers = None,
+    settle_seconds: options.SettleSeconds = 30,
+    load_seconds: options.LoadSeconds = 300,
     store: options.StoreDir = DEFAULT,
     json: options.Json = False,
 ) -> None:
     """Publish a model of Keras 2 (.h5, .keras, SavedModel), or applications/NAME from ImageNet."""
+    settling = options.settling(servers, settle_seconds, load_seconds)
     console.load_tensorflow()
     from jobs.importing import Origin, publish_application, publish_file
     from serving.errors import StoreError
@@ -93,6 +86,7 @@ def import_(
             version = publish_application(source, name, Store(store), origin)
         else:
             version = publish_file(Path(source), name, Store(store), origin)
+        settle(Store(store), name, version, settling)
     except (ValueError, StoreError, OSError) as problem:
         raise CommandError(str(problem)) from None
     if json:
@@ -101,22 +95,17 @@ def import_(
         console.stdout.print(f"published: {name} version {version} in {store}", highlight=False)
 
 
-def _make_live(name: str, choose: Callable[[str], int], json: bool) -> None:
-    from serving.errors import StoreError
-
-    try:
-        version = choose(name)
-    except StoreError as problem:
-        raise CommandError(str(problem)) from None
-    if json:
-        console.print_json({"name": name, "live": version})
-    else:
-        console.stdout.print(f"{name}: version {version} is live")
+def _entry(store: "Store", name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "versions": store.versions(name),
+        "live": store.live(name),
+        "labels": store.labels(name),
+    }
 
 
-def _join(versions: list[int]) -> str:
-    return ", ".join(map(str, versions))
-
-
-def _labels(labels: Mapping[str, int]) -> str:
-    return ", ".join(f"{label}={version}" for label, version in labels.items())
+def _row(entry: dict[str, Any], pending: Mapping[str, int]) -> list[Any]:
+    labels = [f"{label}={version}" for label, version in entry["labels"].items()]
+    labels += [f"{label} to be {version}" for label, version in pending.items()]
+    versions = ", ".join(map(str, entry["versions"]))
+    return [entry["name"], entry["live"] or "none", versions, ", ".join(labels)]

@@ -16,6 +16,7 @@ from jobs.commands.drift import drift
 from jobs.drift import Served, chance, compare, psi, reference
 from jobs.exits import DRIFTED, USAGE, CommandError
 from serving.store import Store
+from tests.support.publishing import put_in_service
 
 app = typer.Typer()
 app.command()(drift)
@@ -107,7 +108,7 @@ class Place:
         }
         manifest = {"algorithm": "sha256", "files": digests}
         (export / "assets.extra" / "manifest.json").write_text(json.dumps(manifest))
-        return self.store.publish("pets", export)
+        return put_in_service(self.store, "pets", export)
 
     def serve(
         self, shares: Any, confident: float, version: int, hours_ago: float = 0, count: int = 600

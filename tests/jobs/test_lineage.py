@@ -21,6 +21,7 @@ from jobs.lineage import diff as compare
 from jobs.rundir import RunDir
 from pipeline.dataset import DataInfo
 from serving.store import Store
+from tests.support.publishing import put_in_service
 
 app = typer.Typer()
 app.command("show")(show)
@@ -154,7 +155,7 @@ def store(tmp_path: Path) -> Store:
         digests = {n: hashlib.sha256((extra.parent / n).read_bytes()).hexdigest() for n in names}
         manifest = {"algorithm": "sha256", "files": digests}
         (extra / "manifest.json").write_text(json.dumps(manifest))
-        store.publish("pets", extra.parent)
+        put_in_service(store, "pets", extra.parent)
     return store
 
 
@@ -169,7 +170,7 @@ def test_show_tells_of_the_live_version_or_another(store: Store):
     assert found["card"] == NEW
     assert found["intact"] is True
     assert found["bytes"] > 0
-    assert [event["event"] for event in found["history"]] == ["publish"]
+    assert [event["event"] for event in found["history"]] == ["publish", "settle"]
     older = run(store, "show", "pets", old).stdout
     for text in (f"pets version {old}", "aa", "train.epochs", "as in the manifest"):
         assert text in older

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from jobs.cli import app
 from jobs.exits import CommandError
 from serving.store import Store
+from tests.support.publishing import put_in_service
 
 
 def models(*arguments: object) -> Result:
@@ -33,7 +34,7 @@ def store(tmp_path: Path) -> Store:
     manifest = {"algorithm": "sha256", "files": {"saved_model.pb": digest}}
     (export / "assets.extra" / "manifest.json").write_text(json.dumps(manifest))
     for _ in range(2):
-        store.publish("pets", export)
+        put_in_service(store, "pets", export)
     return store
 
 

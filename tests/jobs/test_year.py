@@ -207,7 +207,7 @@ def assert_all_is_well(year: Year, caller: Caller) -> None:
     for before, after in zip(year.accuracies, year.accuracies[1:], strict=False):
         assert after >= before - 0.02, year.accuracies  # 5 of 270: what chance moves
     history = year.store.history("digits")
-    told = [event["event"] for event in history if event["event"] != "delete"]
+    told = [e["event"] for e in history if e["event"] not in ("delete", "settle")]
     assert told == year.events
     versions = {event["version"] for event in history if event["event"] == "publish"}
     deleted = {event["version"] for event in history if event["event"] == "delete"}

@@ -27,6 +27,8 @@ options = {{ activation = "relu" }}
 epochs = 3
 batch_size = 32
 learning_rate = 3e-3
+[publish]
+settle_seconds = 0  # no server polls these stores, unless a test says so
 """
 LISTENING = "listening grpc="
 
