@@ -170,6 +170,8 @@ def test_servers_get_flags_that_tensorflow_serving_documents(name, documented):
     names = {flag.removeprefix("--").partition("=")[0] for flag in server["args"]}
     assert names <= documented
     assert ("ssl_config_file" in names) == (name == "serving-tls")
+    # TensorFlow Serving reads labels before it loads a version, and would not start on a store.
+    assert "--allow_version_labels_for_unavailable_models=true" in server["args"]
 
 
 @pytest.mark.parametrize(("name", "kind"), [("base", "CronJob"), ("multi-worker", "Job")])
