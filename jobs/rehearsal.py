@@ -1,6 +1,5 @@
 """A SavedModel served by a fresh embedded server, before anybody else sees it."""
 
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from jobs.embedded import embedded_server
 from jobs.exits import FAILED, CommandError
 from jobs.golden import LIMIT, Golden
 from jobs.release_config import BlessConfig
+from pipeline.whole import clear
 from serving import catalog
 from serving.client import Client, Options
 from serving.errors import CallError
@@ -78,8 +78,8 @@ def size_mb(export: Path) -> float:
 
 @contextmanager
 def _rehearsed(export: Path, place: Path) -> Iterator[Client]:
-    shutil.rmtree(place, ignore_errors=True)  # an interrupted attempt
-    (place / MODEL).mkdir(parents=True)
+    clear(place)  # an interrupted attempt
+    (place / MODEL).mkdir(parents=True, exist_ok=True)  # where NFS keeps some of it
     (place / MODEL / str(VERSION)).symlink_to(export.resolve(), target_is_directory=True)
     config = catalog.empty()
     catalog.assign(config, MODEL, {VERSION}, {})
@@ -89,4 +89,4 @@ def _rehearsed(export: Path, place: Path) -> Iterator[Client]:
         Client(address, Options(timeout=ANSWER_SECONDS)) as client,
     ):
         yield client
-    shutil.rmtree(place)
+    clear(place)

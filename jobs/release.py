@@ -23,6 +23,7 @@ from jobs.rundir import RunDir
 from jobs.settling import Settling
 from jobs.stages import stage
 from pipeline.dataset import DataInfo, Splits
+from pipeline.whole import clear
 from serving.options import TLS
 from serving.seal import Signer, read_signer
 from serving.store import CANARY, STABLE, Store
@@ -146,7 +147,7 @@ class Release:
         trial = export(model, data.info, data.prepare, self.run / "trial-export", {})
         samples = partial(golden.choose, model, data)
         measured = rehearsal.measure(trial, self.job.bless, samples, self.run / "rehearsal")
-        shutil.rmtree(trial)
+        clear(trial)
         return measured
 
     def _compare(self, predictions: Predictions, data: Splits) -> tuple[int | None, list[Rule]]:

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.config import Job, load
 from jobs.exits import ConfigError
-from pipeline.whole import write_whole
+from pipeline.whole import clear, write_whole
 
 if TYPE_CHECKING:
     from pipeline.profile import Profile
@@ -60,7 +59,7 @@ class RunDir:
 
     def discard(self) -> None:
         """Remove the run: it was refused before it did anything."""
-        shutil.rmtree(self.path)
+        clear(self.path)
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name

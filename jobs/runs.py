@@ -2,13 +2,13 @@
 
 import json
 import logging
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 
 from jobs.config import Job
 from jobs.rundir import CONFIG, STATE, RunDir
 from pipeline import copies
+from pipeline.whole import clear
 
 COPIES = "copies.json"  # in a run: the copies of data that it uses
 HEAVY = (
@@ -42,7 +42,7 @@ def thin(current: RunDir, keep: int) -> None:
         if path == current.path or not heavy + litter:
             continue
         for found in heavy + litter:
-            _remove(found)
+            clear(found)
         log.info("thinned %s: its records and report stay", path)
 
 
@@ -86,10 +86,3 @@ def _discard(place: Path) -> None:
 
 def _all(directory: Path) -> list[Path]:
     return [path.parent for path in directory.glob(f"*/{STATE}")]
-
-
-def _remove(path: Path) -> None:
-    try:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    except OSError as problem:  # housekeeping is no reason for a finished run to fail
-        log.warning("cannot remove %s: %s", path, problem)

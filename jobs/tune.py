@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from jobs.preparation import check_model
 from jobs.rundir import STATE, RunDir
 from jobs.runs import thin
 from jobs.values import BEST_VALUES, with_values
+from pipeline.whole import clear
 from tuning import report
 from tuning.config import TuneConfig
 from tuning.journal import DamagedJournal, Journal
@@ -137,7 +137,7 @@ def conclude(job: Job, run: RunDir, study: Study) -> Search:
     tuned = with_values(job, best.values).model_copy(update={"tune": done})
     run.write(BEST, tuned.to_toml())
     for states in run.path.glob("trials/*/training/checkpoints"):
-        shutil.rmtree(states)  # nobody goes on from them now
+        clear(states)  # nobody goes on from them now
     thin(run, job.runs.keep)
     return Search(run, trials, best)
 

@@ -1,8 +1,11 @@
 """Files and directories that are written whole or not at all."""
 
+import logging
 import os
 import shutil
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -24,6 +27,26 @@ def copy_whole(source: Path, path: Path) -> None:
     shutil.rmtree(staged, ignore_errors=True)
     shutil.copytree(source, staged)
     staged.rename(path)
+
+
+def clear(path: Path) -> bool:
+    """Delete a file or a directory that is done with, and tell whether all of it is gone.
+
+    Housekeeping is no reason for what has succeeded to fail: what cannot be deleted (another user's
+    files, those that NFS keeps while they are open) is left, with one warning. A link is unlinked.
+    """
+    try:
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)  # it goes on past what cannot be deleted,
+            shutil.rmtree(path)  # and this one says what that is
+    except FileNotFoundError:
+        return True
+    except OSError as problem:
+        log.warning("cannot delete %s: %s", path, problem)
+        return False
+    return True
 
 
 def _staged(path: Path) -> Path:

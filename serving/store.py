@@ -61,7 +61,8 @@ class Store:
 
         One that is there is only read. Raises StoreError when models.config was lost.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        if not self.root.is_dir():
+            self.root.mkdir(parents=True, exist_ok=True)
         permissions.widen(self.root)
         if not catalog.is_written(self.root):
             with self.ledger.lock():

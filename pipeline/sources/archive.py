@@ -3,7 +3,6 @@
 import hashlib
 import io
 import logging
-import shutil
 import stat
 import tarfile
 import unicodedata
@@ -16,6 +15,7 @@ from typing import IO
 
 from pipeline import copies
 from pipeline.lock import locked
+from pipeline.whole import clear
 
 SUFFIXES = (".zip", ".tar.gz", ".tgz", ".tar")
 MOST_FILES = 5_000_000
@@ -67,7 +67,7 @@ def _unpack_once(archive: Path, target: Path) -> None:
     try:
         _unpack_into(archive, staged)
     except ValueError:
-        shutil.rmtree(staged)
+        clear(staged)
         raise
     staged.rename(target)
 

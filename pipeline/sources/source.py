@@ -7,7 +7,6 @@ pipeline sees splits, features, label names and a version, and nothing else.
 import contextlib
 import io
 import logging
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from pipeline.lock import locked
 from pipeline.sources.examination import Examination, Quarantine
+from pipeline.whole import clear
 
 Examples = Callable[[], Iterator[tuple[str, dict[str, Any]]]]
 KEY = "key"  # the feature that says which file or row an example came from
@@ -94,7 +94,7 @@ def prepare(builder: Any, beam_options: tuple[str, ...] = ()) -> Any:
             builder.info.read_from_directory(place)
             return builder
         for litter in place.parent.glob(f"{tfds.core.constants.INCOMPLETE_PREFIX}*_{place.name}"):
-            shutil.rmtree(litter)
+            clear(litter)
         _write(builder, beam_options)
     return builder
 
