@@ -20,6 +20,7 @@ from serving.exchange import Signature
 from serving.load import invent
 from serving.store import Store
 from tests.support.forkserver import ForkServer
+from tests.support.publishing import put_in_service
 from tests.support.workplace import Workplace
 
 app = typer.Typer()
@@ -31,7 +32,7 @@ def store(classifiers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
     """`shapes` with a stable version and a canary that answers otherwise."""
     store = Store(tmp_path_factory.mktemp("commands") / "models")
     store.publish("shapes", classifiers[0], label="stable")
-    store.publish("shapes", classifiers[1], label="canary")
+    put_in_service(store, "shapes", classifiers[1], "canary")
     return store
 
 

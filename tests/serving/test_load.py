@@ -120,6 +120,7 @@ def test_no_request_fails_through_hot_swaps_and_rollbacks(
                 version = store.publish("shapes", classifiers[(swap + 1) % 3])
                 made[version] = labels[(swap + 1) % 3]
             wait_for(probe, version)
+            store.settle("shapes")
             reigns[-1].ended = time.monotonic()
             reigns.append(Reign(version, made[version], began))
         until(lambda: len(callers.seen) >= 20_000, seconds=300)
@@ -152,6 +153,7 @@ def test_memory_does_not_grow_with_reloads(store: Store, tmp_path: Path):
                 for reload in range(100):
                     version = store.publish("shapes", exports[reload % 2])
                     wait_for(probe, version)
+                    store.settle("shapes")
                     sizes.append(_resident_bytes(process.pid))
         finally:
             process.kill()

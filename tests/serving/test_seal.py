@@ -181,7 +181,7 @@ def test_a_server_that_requires_signatures_keeps_the_version_that_has_one(
     good = signed.publish("shapes", classifiers[0])
     with ModelServer(strict(store, keys[1])) as server, Client(server.grpc_address) as client:
         assert version_of(client) == good
-        unsigned = store.publish("shapes", classifiers[1])  # it takes the label
+        unsigned = store.publish("shapes", classifiers[1])  # it would take the label
         until(lambda: client.status("shapes")[0].state == "END")  # after every try
         newest = client.status("shapes")[0]
         assert newest.version == unsigned
