@@ -12,20 +12,27 @@ from jobs.exits import FAILED, CommandError
 from jobs.images import find_images
 
 if TYPE_CHECKING:
-    from serving.client import Prediction
+    from serving.client import Client, Prediction
 
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILES...", help="Images, or directories of images.")
 ]
 Model = Annotated[str, typer.Option(help="The model's name.")]
 Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="The server's gRPC address.")]
-Version = Annotated[int | None, typer.Option(help="A version; without it, the server's newest.")]
-Label = Annotated[str | None, typer.Option(help='A version label, such as "stable".')]
+Version = Annotated[int | None, typer.Option(help="A version, rather than a label.")]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        help='A version label; without one, "stable", or the newest where the model has no labels.'
+    ),
+]
 Top = Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to give.")]
 ImageNet = Annotated[
     bool, typer.Option("--imagenet", help="Name ImageNet's classes, for an unmodified application.")
 ]
 
+STABLE = "stable"
+UNRECOGNIZED = "Unrecognized servable version label"  # TensorFlow Serving's words, and ours
 MANY = 50  # files, from which on a person who waits sees how far they are
 
 
@@ -42,7 +49,7 @@ def predict(
     key: options.Key = None,
     json: options.Json = False,
 ) -> None:
-    """Classify image files through gRPC."""
+    """Classify image files through gRPC, by the live version unless told otherwise."""
     if version is not None and label is not None:
         raise CommandError(f"got --version {version} and --label {label}: give one of them")
     from serving.client import Client
@@ -52,6 +59,8 @@ def predict(
     tls = options.tls(ca, certificate, key)
     try:
         with Client(address, tls=tls) as client:
+            if version is None and label is None:
+                label = _stable(client, model)
             stream = client.stream(images, model=model, version=version, label=label, top=top)
             predictions = list(_with_progress(stream, len(images)))
     except (CallError, OSError) as problem:
@@ -91,6 +100,23 @@ def print_predictions(images: list[Path], predictions: list["Prediction"]) -> No
     versions = sorted({answer.version for answer in predictions})  # two during a hot swap
     title = f"model version {', '.join(map(str, versions))}"
     console.print_table(title, ["file", *ranks], rows)
+
+
+def _stable(client: "Client", model: str) -> str | None:
+    """Give the label of the live version, where the server knows it.
+
+    A request without one goes to the newest version, which may be a canary or one that waits for
+    its label. Servers do not tell labels, so the question is asked of the model's signatures.
+    """
+    from serving.errors import RequestRejected
+
+    try:
+        client.signatures(model, label=STABLE)
+    except RequestRejected as problem:
+        if UNRECOGNIZED in problem.details:
+            return None
+        raise
+    return STABLE
 
 
 def _with_progress(stream: "Iterator[Prediction]", total: int) -> "Iterable[Prediction]":
