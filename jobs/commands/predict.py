@@ -59,9 +59,7 @@ def predict(
     tls = options.tls(ca, certificate, key)
     try:
         with Client(address, tls=tls) as client:
-            if version is None and label is None:
-                label = _stable(client, model)
-            stream = client.stream(images, model=model, version=version, label=label, top=top)
+            stream = _ask(client, images, model, version, label, top)
             predictions = list(_with_progress(stream, len(images)))
     except (CallError, OSError) as problem:
         raise CommandError(str(problem), FAILED) from None
@@ -100,6 +98,19 @@ def print_predictions(images: list[Path], predictions: list["Prediction"]) -> No
     versions = sorted({answer.version for answer in predictions})  # two during a hot swap
     title = f"model version {', '.join(map(str, versions))}"
     console.print_table(title, ["file", *ranks], rows)
+
+
+def _ask(
+    client: "Client",
+    images: list[Path],
+    model: str,
+    version: int | None,
+    label: str | None,
+    top: int,
+) -> "Iterator[Prediction]":
+    if version is None and label is None:
+        label = _stable(client, model)
+    yield from client.stream(images, model=model, version=version, label=label, top=top)
 
 
 def _stable(client: "Client", model: str) -> str | None:
