@@ -16,7 +16,7 @@ from serving.client import Client
 from serving.errors import ConfigError, ModelNotFound, StoreError
 from serving.manifest import MANIFEST, SIGNATURE
 from serving.server import ModelServer
-from serving.settings import Listen, Loading, ServerSettings, of_store
+from serving.settings import Listen, ServerSettings, of_store
 from serving.store import Store
 from serving.version import Retries
 from tests.support.waiting import until
@@ -163,7 +163,9 @@ def test_a_private_key_that_others_can_read_is_spoken_of(
 def strict(store: Store, public: Path) -> ServerSettings:
     """Settings of a server that loads nothing without a signature, and soon tries again."""
     found = of_store(store.root, Listen(port=0, rest_port=None))
-    loading = Loading(poll_config=0.05, poll_versions=0.05, retries=Retries(2, seconds=0.05))
+    loading = replace(
+        found.loading, poll_config=0.05, poll_versions=0.05, retries=Retries(2, seconds=0.05)
+    )
     return replace(found, loading=loading, verifier=seal.read_verifier(public))
 
 
