@@ -193,15 +193,26 @@ class Batcher:
         if not tasks:
             return []
         total = sum(task.rows for task in tasks)
-        inputs = _joined(tasks, self._batching.padded(total) - total)
+        computed = self._batching.padded(total)
+        inputs = _joined(tasks, computed - total)
         outputs = self._servable.predict(tasks[0].key[0], inputs)
         self._observe(total)
+        if any(array.shape[:1] != (computed,) for array in outputs.values()):
+            # The signature says one row for each, the model gives others: whose are they?
+            return self._apart(tasks, outputs if computed == tasks[0].rows else None)
         answers, start = [], 0
         for task in tasks:
             rows = slice(start, start + task.rows)
             answers.append({alias: array[rows] for alias, array in outputs.items()})
             start += task.rows
         return answers
+
+
+    def _apart(self, tasks: Sequence[Task], outputs: Outputs | None) -> list[Outputs]:
+        """The outputs of each task alone; `outputs`: of the only one, when it was."""
+        if outputs is not None:
+            return [outputs]
+        return [self._servable.predict(task.key[0], task.inputs) for task in tasks]
 
 
 def _rows(inputs: Mapping[str, Array]) -> int:

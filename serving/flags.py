@@ -105,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     ours.add_argument("--request_log", type=Path, help="directory; else lines go to stderr")
     ours.add_argument("--request_log_rate", type=float, help="share to log, 0 to 1")
     ours.add_argument("--drain_seconds", type=float, default=30.0, help="patience after SIGTERM")
+    _add_switch(ours, "rest_api_ssl", help="TLS for REST as well, of the same --ssl_config_file")
     ours.add_argument(
         "--require_signature", type=Path, help="public key; serve only what is signed with it"
     )
@@ -120,7 +121,8 @@ def _add_listening(group: Any) -> None:
     group.add_argument("--grpc_channel_arguments", default="", help="key=value, comma-separated")
     group.add_argument("--rest_api_port", type=int, default=0, help="0 closes it")
     group.add_argument("--rest_api_timeout_in_ms", type=int, default=30000)
-    group.add_argument("--ssl_config_file", type=Path, help="SSLConfig in text format")
+    _add_switch(group, "rest_api_enable_cors_support", help="let pages of other origins call")
+    group.add_argument("--ssl_config_file", type=Path, help="SSLConfig in text format, for gRPC")
     group.add_argument("--monitoring_config_file", type=Path, help="MonitoringConfig, text format")
 
 
@@ -158,12 +160,16 @@ def _models(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _listen(options: argparse.Namespace) -> Listen:
+    if options.rest_api_ssl and not options.ssl_config_file:
+        raise ConfigError("--rest_api_ssl needs --ssl_config_file")
     return Listen(
         host="0.0.0.0",  # as tensorflow_model_server, which is made for containers
         port=options.port or None,
         rest_port=options.rest_api_port or None,
         socket=options.grpc_socket_path,
         tls=_path(options.ssl_config_file, read_tls, None),
+        rest_tls=options.rest_api_ssl,
+        cors=options.rest_api_enable_cors_support,
         arguments=_channel_arguments(options.grpc_channel_arguments),
         rest_seconds=options.rest_api_timeout_in_ms / 1e3,
     )

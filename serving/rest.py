@@ -4,15 +4,17 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import unquote
 
+import numpy as np
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-from serving import description, inference, json_tensors, metrics
+from serving import description, inference, json_body, json_tensors, layout, metrics
 from serving.errors import RequestError
 from serving.json_examples import read_examples
 from serving.predictor import DEFAULT_SIGNATURE, Predictor, Query
@@ -30,15 +32,26 @@ STATUS = {
     "ALREADY_EXISTS": 409,
     "ABORTED": 409,
     "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
     "UNIMPLEMENTED": 501,
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }  # every other code is 500
 
-_MODEL = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)"
-    r"(?:/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/:]+))?"
-    r"(?:/(?P<metadata>metadata)|:(?P<verb>predict|classify|regress))?"
+# http_rest_api_util.cc: any case, names percent-encoded, and a model's name that is missing in GET.
+_WHICH = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+_POST = re.compile(
+    rf"/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<verb>classify|regress|predict)", re.IGNORECASE
+)
+_GET = re.compile(
+    rf"/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?:/(?P<verb>metadata))?", re.IGNORECASE
+)
+_AUTHORITY = re.compile(r"^https?://[^/?]*", re.IGNORECASE)  # of a target in absolute form
+
+CORS = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "POST, GET"),
+    ("Access-Control-Allow-Headers", "Content-Type"),
 )
 
 
@@ -47,13 +60,14 @@ class Reply:
     status: int
     body: bytes
     content_type: str = JSON
+    headers: Sequence[tuple[str, str]] = ()
 
 
 class Rest:
     """Answers requests; knows nothing of sockets.
 
     `metrics_path`: where `metrics_page` is shown; empty for nowhere. `seconds`: what a request may
-    take.
+    take. `cors`: whether pages of other origins may call (rest_api_enable_cors_support).
     """
 
     def __init__(
@@ -62,8 +76,10 @@ class Rest:
         seconds: float = 30.0,
         metrics_path: str = "",
         metrics_page: Callable[[], str] = str,
+        cors: bool = False,
     ) -> None:
         self._predictor = predictor
+        self._cors = cors
         self._seconds = seconds
         self._pages: dict[str, Callable[[], Reply]] = {
             "/healthz": lambda: Reply(200, b'{"status": "alive"}\n'),
@@ -74,44 +90,59 @@ class Rest:
                 200, metrics_page().encode(), metrics.CONTENT_TYPE
             )
 
-    def answer(self, method: str, path: str, body: bytes) -> Reply:
-        """The reply to any request; errors are `{"error": "..."}`."""
+    def is_page(self, path: str) -> bool:
+        """Return whether a path is that of health, readiness or metrics."""
+        return _path(path) in self._pages
+
+    def answer(self, method: str, path: str, body: bytes, origin: str = "") -> Reply:
+        """Return the reply to any request; errors are `{"error": "..."}`.
+
+        `origin`: of the page that asks, should a browser say so.
+        """
         try:
-            return self._route(method, path, body)
+            reply = self._route(method, _path(path), body, origin)
         except RequestError as error:
-            return failure(error)
+            reply = failure(error)
         except Exception as error:
             log.exception("request failed")
-            return failure(RequestError("INTERNAL", f"{type(error).__name__}: {error}"))
+            reply = failure(RequestError("INTERNAL", f"{type(error).__name__}: {error}"))
+        return replace(reply, headers=CORS) if self._cors else reply
 
-    def _route(self, method: str, path: str, body: bytes) -> Reply:
-        path = path.partition("?")[0]
-        if method == "GET" and path in self._pages:
+    def _route(self, method: str, path: str, body: bytes, origin: str) -> Reply:
+        if method in ("GET", "HEAD") and path in self._pages:
             return self._pages[path]()
-        found = _MODEL.fullmatch(path)
-        if not found or (method == "POST") != bool(found["verb"]) or method not in ("GET", "POST"):
+        if method == "OPTIONS" and self._cors and origin.startswith(("http://", "https://")):
+            return Reply(200, b"")  # what a browser asks before it posts
+        known = {"GET": _GET, "POST": _POST}.get(method)
+        found = known.fullmatch(path) if known else None
+        verb = (found["verb"] or "") if found else ""
+        if not found or verb != verb.lower():  # there a path may be in capitals, but no verb
             raise RequestError("INVALID_ARGUMENT", f"Malformed request: {method} {path}")
+        if not found["name"]:
+            raise RequestError("INVALID_ARGUMENT", "Missing model name in request.")
         query = Query(
-            model=found["name"],
-            version=int(found["version"]) if found["version"] else None,
-            label=found["label"],
+            model=unquote(found["name"]),
+            version=_version(found["version"]) if found["version"] else None,
+            label=unquote(found["label"]) if found["label"] else None,
             deadline=time.monotonic() + self._seconds,
-            api=found["verb"] or "",
+            api=verb,
             entrypoint="REST",
         )
         if method == "GET":
-            return self._metadata(query) if found["metadata"] else self._status(query)
+            return self._metadata(query) if verb else self._status(query)
         return self._run(query, body)
 
     def _run(self, query: Query, content: bytes) -> Reply:
         with self._predictor.reading(query):
-            body = _parse(content)
+            body = json_body.parse(content)
             query = query._replace(signature=_signature_name(body))
         if query.api == "predict":
-            return _json(self._predict(query, body))
+            booleans = b"true" in content or b"false" in content
+            found = json.dumps(self._predict(query, body, booleans), ensure_ascii=False)
+            return Reply(200, found.encode(errors="surrogateescape") + b"\n")
         return _json(self._classify_or_regress(query, body))
 
-    def _predict(self, query: Query, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _predict(self, query: Query, body: Mapping[str, Any], booleans: bool) -> dict[str, Any]:
         try:
             signature = self._predictor.signature(query)
         except RequestError as error:
@@ -122,7 +153,7 @@ class Rest:
                 f'Serving signature name: "{query.signature}" not found in signature def',
             ) from None
         with self._predictor.reading(query):
-            inputs = json_tensors.read_inputs(body, signature)
+            inputs = json_tensors.read_inputs(body, signature, booleans)
         result = self._predictor.predict(query, inputs)
         return json_tensors.write_outputs(result.outputs, rows="instances" in body)
 
@@ -131,11 +162,11 @@ class Rest:
             examples = inference.serialized(read_examples(body))
         if query.api == "regress":
             result, _ = inference.regress(self._predictor, query, examples)
-            return {"results": [regression.value for regression in result.regressions]}
+            return {"results": [_shortest(regression.value) for regression in result.regressions]}
         result, _ = inference.classify(self._predictor, query, examples)
         return {
             "results": [
-                [[found.label, found.score] for found in entry.classes]
+                [[found.label, _shortest(found.score)] for found in entry.classes]
                 for entry in result.classifications
             ]
         }
@@ -175,21 +206,27 @@ def failure(error: RequestError) -> Reply:
     return _json({"error": error.message}, STATUS.get(error.code, 500))
 
 
-def _parse(body: bytes) -> Mapping[str, Any]:
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestError("INVALID_ARGUMENT", f"JSON Parse error: {error}") from None
-    if not isinstance(parsed, dict):
-        raise RequestError("INVALID_ARGUMENT", "JSON Parse error: the body must be an object")
-    return parsed
+def _path(target: str) -> str:
+    """The path of a request's target, which may be a whole URL."""
+    return _AUTHORITY.sub("", target, count=1).partition("?")[0]
+
+
+def _version(text: str) -> int:
+    number = layout.number(text)
+    if number is None:
+        raise RequestError("INVALID_ARGUMENT", f"Failed to convert version: {text} to numeric.")
+    return number
 
 
 def _signature_name(body: Mapping[str, Any]) -> str:
-    name = body.get("signature_name") or DEFAULT_SIGNATURE
+    name = body.get("signature_name", "")
     if not isinstance(name, str):
         raise RequestError("INVALID_ARGUMENT", "'signature_name' key must be a string value.")
-    return name
+    return name or DEFAULT_SIGNATURE
+
+
+def _shortest(value: float) -> float:
+    return float(json_tensors.shortest(np.array(value, np.float32)))
 
 
 def _json(content: Mapping[str, Any], status: int = 200) -> Reply:

@@ -30,7 +30,7 @@ from serving.registry import Registry
 from serving.request_log import DailyFile, RequestLog
 from serving.rest import Rest
 from serving.service import ModelService, PredictionService
-from serving.settings import ServerSettings
+from serving.settings import ServerSettings, bracketed
 from serving.watch import ConfigWatch
 from serving.web import WebServer
 
@@ -126,16 +126,22 @@ class ModelServer:
         listen = self._settings.listen
         self._grpc = self._make_grpc()
         if listen.port is not None:
-            port = self._bind(f"{listen.host}:{listen.port}")
-            self.grpc_address = f"{listen.host}:{port}"
+            host = bracketed(listen.host)
+            port = self._bind(f"{host}:{listen.port}")
+            self.grpc_address = f"{host}:{port}"
         if listen.socket:
             self._bind(f"unix:{listen.socket}")
         if listen.rest_port is not None:
             rest = Rest(
-                self._predictor, listen.rest_seconds, self._settings.metrics, self.metrics.page
+                self._predictor,
+                listen.rest_seconds,
+                self._settings.metrics,
+                self.metrics.page,
+                listen.cors,
             )
             limit = self._settings.limits.body_bytes
-            self._web = WebServer(listen.host, listen.rest_port, rest.answer, limit, listen.tls)
+            tls = listen.tls if listen.rest_tls else None
+            self._web = WebServer(listen.host, listen.rest_port, rest, limit, tls)
             self.rest_address = self._web.address
 
     def _make_grpc(self) -> grpc.Server:

@@ -86,9 +86,17 @@ class Listen:
     rest_port: int | None = 8501
     socket: str = ""  # a Unix socket for gRPC, beside the port
     tls: ServerTLS | None = None
+    rest_tls: bool = False  # TensorFlow Serving's SSLConfig is for gRPC alone
+    cors: bool = False  # pages of other origins may call the REST API
     arguments: Sequence[tuple[str, Any]] = ()  # gRPC channel arguments
     threads: int = 4  # that read Predict requests; one of them computes, and none waits
     rest_seconds: float = 30.0  # how long a REST request may take
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands before a port: an IPv6 address in brackets."""
+    bare = host.strip("[]")
+    return f"[{bare}]" if ":" in bare else bare
 
 
 @dataclass(frozen=True)

@@ -1,39 +1,53 @@
 """The HTTP listener of the REST API: sockets, limits, TLS, and an orderly end."""
 
+import io
 import logging
 import socket
 import ssl
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from serving import framing
+from serving.connections import Patience, Slots
 from serving.errors import ConfigError, RequestError
-from serving.rest import Reply, failure
-from serving.settings import ServerTLS
+from serving.rest import Reply, Rest, failure
+from serving.settings import ServerTLS, bracketed
 
 log = logging.getLogger(__name__)
 
-Answer = Callable[[str, str, bytes], Reply]  # method, path, body
-
-IDLE_SECONDS = 60  # a connection that says nothing for so long is closed
-MAX_CONNECTIONS = 256
+IDLE_SECONDS = 60.0  # between two requests of a connection
+HEAD_SECONDS = 10.0  # from a request's first byte to the last of its headers
+BODY_SECONDS = 120.0  # 64 MiB at half a MiB a second
+SPARE_SECONDS = 2.0  # for the head, on a spare connection
+RETRY_SECONDS = 1
+LINGER_SECONDS = 1.0
+NOTHING = b""
 
 
 class WebServer:
-    """Passes HTTP requests to `answer`. Raises ConfigError when the port is taken."""
+    """Passes HTTP requests to a Rest. Raises ConfigError when the port is taken."""
 
     def __init__(
-        self, host: str, port: int, answer: Answer, max_body: int, tls: ServerTLS | None = None
+        self,
+        host: str,
+        port: int,
+        rest: Rest,
+        max_body: int,
+        tls: ServerTLS | None = None,
+        slots: Slots | None = None,
     ) -> None:
         try:
-            self._server = _Server((host, port), answer, max_body, tls)
+            self._server = _Server((host.strip("[]"), port), rest, max_body, tls, slots or Slots())
         except OSError as error:
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-        self.address = f"{host}:{self._server.server_address[1]}"
+            raise ConfigError(
+                f"cannot listen on {bracketed(host)}:{port}: {error.strerror}"
+            ) from None
+        self.address = f"{bracketed(host)}:{self._server.server_address[1]}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="convoy-rest", daemon=True
         )
@@ -51,23 +65,39 @@ class WebServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True  # idle connections must not hold up the end of the process
     block_on_close = False
-    request_queue_size = 128
+    request_queue_size = 1024  # what arrives in one go waits, and is not turned away
 
     def __init__(
-        self, address: tuple[str, int], answer: Answer, max_body: int, tls: ServerTLS | None
+        self,
+        address: tuple[str, int],
+        rest: Rest,
+        max_body: int,
+        tls: ServerTLS | None,
+        slots: Slots,
     ) -> None:
-        self.answer = answer
+        self.rest = rest
         self.max_body = max_body
         self.tls = _context(tls) if tls else None
+        self.slots = slots
         self.draining = False
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._active = 0
-        self._idle = threading.Condition()
-        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._quiet = threading.Condition()
         super().__init__(address, _Handler)
 
+    def server_bind(self) -> None:
+        # As HTTPServer has it, without a look-up of the host's name, which may take seconds.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._slots.acquire(blocking=False):
-            super().process_request(request, client_address)
+        if self.slots.enter():
+            try:
+                super().process_request(request, client_address)
+            except RuntimeError:  # no thread can be started
+                self.slots.leave()
+                self.shutdown_request(request)
         else:
             self.shutdown_request(request)
 
@@ -79,10 +109,10 @@ class _Server(ThreadingHTTPServer):
         except OSError:
             self.handle_error(request, client_address)
         finally:
-            self._slots.release()
+            self.slots.leave()
 
     def _secure(self, request: Any) -> Any:
-        request.settimeout(IDLE_SECONDS)
+        request.settimeout(HEAD_SECONDS)
         try:
             return self.tls.wrap_socket(request, server_side=True) if self.tls else request
         except OSError:
@@ -93,77 +123,109 @@ class _Server(ThreadingHTTPServer):
         log.debug("connection from %s ended in an error", client_address, exc_info=True)
 
     def count(self, change: int) -> None:
-        with self._idle:
+        with self._quiet:
             self._active += change
-            self._idle.notify_all()
+            self._quiet.notify_all()
 
     def drain(self, grace: float) -> None:
         self.draining = True
-        with self._idle:
-            self._idle.wait_for(lambda: self._active == 0, grace)
+        with self._quiet:
+            self._quiet.wait_for(lambda: self._active == 0, grace)
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = IDLE_SECONDS
+    wbufsize = 1 << 16  # head and body leave as one
     server: _Server
-
-    def do_GET(self) -> None:  # noqa: N802
-        # A body that nobody reads would be taken for the next request.
-        self.close_connection |= "Content-Length" in self.headers
-        self._answer(b"")
-
-    def do_POST(self) -> None:  # noqa: N802
-        length = self._length()
-        if length is None:
-            return
-        body = self.rfile.read(length)
-        if "gzip" in self.headers.get("Content-Encoding", "").lower():
-            self._answer_compressed(body)
-        else:
-            self._answer(body)
+    default_request_version = "HTTP/1.0"  # of a request that cannot be read: it gets headers too
+    request_version = "HTTP/1.1"
+    command = path = requestline = ""
 
     def setup(self) -> None:
         super().setup()
-        # Head and body are two writes; without this, the second waits for the first one's ACK.
+        self.rfile.close()
+        # A large body is several writes; without this, the last waits for the ACK of the others.
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._patience = Patience(self.connection)
+        self.rfile = self._reader = io.BufferedReader(self._patience)
+
+    def handle_one_request(self) -> None:
+        """Wait for a request's first byte, then read its head against a deadline, and answer it."""
+        self.close_connection = True
+        if not self._begun():
+            return
+        spare = self.server.slots.full()
+        self._patience.wait(SPARE_SECONDS if spare else HEAD_SECONDS)
+        try:
+            self.raw_requestline = self.rfile.readline(65537)
+            if len(self.raw_requestline) > 65536:
+                self.send_error(414)
+            elif self.parse_request():
+                self._handle(spare)
+        except TimeoutError:
+            self._refuse(408, "the request did not arrive in time")
 
     def log_message(self, format: str, *args: Any) -> None:
         log.debug(format, *args)
 
-    def _length(self) -> int | None:
-        """The body's length; None when the request was refused for it."""
-        text = self.headers.get("Content-Length", "")
-        if not text.isdecimal():
-            self._refuse(411, "a request body needs a Content-Length")
-            return None
-        if int(text) > self.server.max_body:
-            limit = f"the limit is {self.server.max_body}"
-            self._refuse(413, f"the body of {text} bytes is too large; {limit}")
-            return None
-        return int(text)
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what http.server itself refuses, and in JSON as everything else."""
+        self._refuse(code, message or self.responses.get(code, ("", ""))[0])
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _begun(self) -> bool:
+        """Whether a request begins, before the connection has been idle for too long."""
+        self.server.slots.idle(self.connection)
+        self._patience.wait(SPARE_SECONDS if self.server.slots.full() else IDLE_SECONDS)
+        try:
+            return bool(self._reader.peek(1))
+        except (OSError, ValueError):
+            return False
+        finally:
+            self.server.slots.busy()
+
+    def _handle(self, spare: bool) -> None:
+        if fault := framing.fault(self.headers):
+            self._refuse(400, fault)
+        elif spare and not self.server.rest.is_page(self.path):
+            self._refuse(503, "too many connections; try again", ("Retry-After", RETRY_SECONDS))
+        elif self.command == "POST":
+            self._post()
+        else:
+            # A body that nobody reads would be taken for the next request.
+            self.close_connection |= spare or framing.announced(self.headers)
+            self._answer(NOTHING)
+
+    def _post(self) -> None:
+        self._patience.wait(BODY_SECONDS)
+        try:
+            body = framing.read_body(self._reader, self.headers, self.server.max_body)
+            if "gzip" in self.headers.get("Content-Encoding", "").lower():
+                body = uncompress(body, self.server.max_body)
+        except framing.FramingError as error:
+            self._refuse(error.status, str(error))
+        except framing.CutOffError:
+            self.close_connection = True
+        else:
+            self._answer(body)
+
+    def _refuse(self, status: int, message: str, *headers: tuple[str, Any]) -> None:
         self.close_connection = True  # a body that was not read would be taken for a request
         body = failure(RequestError("INVALID_ARGUMENT", message)).body
-        self._send(Reply(status, body))
+        self._send(Reply(status, body, headers=[(name, str(value)) for name, value in headers]))
+        self._linger()
 
-    def _answer_compressed(self, body: bytes) -> None:
-        limit = self.server.max_body
-        try:
-            content = uncompress(body, limit)
-        except ValueError as error:
-            self._refuse(400, str(error))
-        else:
-            if len(content) > limit:
-                self._refuse(413, f"the body is too large uncompressed; the limit is {limit}")
-            else:
-                self._answer(content)
+    def _linger(self) -> None:
+        """Read what is still coming: a socket closed on unread bytes takes the answer back."""
+        self._patience.wait(LINGER_SECONDS)
+        with suppress(OSError, ValueError):
+            while self._reader.read1(1 << 16):
+                pass
 
     def _answer(self, body: bytes) -> None:
         self.server.count(+1)
         try:
-            self._send(self.server.answer(self.command, self.path, body))
+            origin = self.headers.get("Origin", "")
+            self._send(self.server.rest.answer(self.command, self.path, body, origin))
         finally:
             self.server.count(-1)
 
@@ -172,24 +234,31 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(reply.body)))
+        for name, value in reply.headers:
+            self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
+        self.connection.settimeout(BODY_SECONDS)  # who does not read must not keep the thread
         self.end_headers()
-        self.wfile.write(reply.body)
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
+        self.wfile.flush()
 
 
 def uncompress(body: bytes, limit: int) -> bytes:
-    """What gzip data holds, cut off at `limit` + 1 bytes: a megabyte can promise a gigabyte.
+    """Return what gzip data holds; a megabyte can promise a gigabyte, so no more than `limit`.
 
-    Raises ValueError when it is no gzip data, or not all of it.
+    Raises FramingError when it is more, no gzip data, or not all of it.
     """
     reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         content = reader.decompress(body, limit + 1)
     except zlib.error as error:
-        raise ValueError(f"the body is no gzip data: {error}") from None
-    if len(content) <= limit and (not reader.eof or reader.unused_data):
-        raise ValueError("the body must be one whole gzip stream")
+        raise framing.FramingError(f"the body is no gzip data: {error}") from None
+    if len(content) > limit:
+        raise framing.too_large("the body is too large uncompressed", limit)
+    if not reader.eof or reader.unused_data:
+        raise framing.FramingError("the body must be one whole gzip stream")
     return content
 
 

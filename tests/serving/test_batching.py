@@ -38,6 +38,17 @@ def test_what_arrives_during_a_batch_is_the_next_one():
     assert sizes == [1, 10]
 
 
+def test_rows_of_a_model_that_gives_more_than_it_says_are_never_mixed_up():
+    model = Doubler(repeats=2)
+    batcher = Batcher(model, Batching(threads=1))
+    first = busy(model, batcher)
+    others = [queued(batcher, [[float(n)]]) for n in range(3)]
+    model.gate.set()
+    assert first.result().tolist() == [[0], [0]]
+    assert [other.result().tolist() for other in others] == [[[2 * n]] * 2 for n in range(3)]
+    assert model.batches == [1, 3, 1, 1, 1]  # together first, then each alone
+
+
 def test_batches_end_at_their_limit():
     model = Doubler()
     batcher = Batcher(model, Batching(threads=1, max_batch_size=3))

@@ -61,15 +61,26 @@ def ask(server: Any, path: str, body: Any = None) -> tuple[int, Any]:
             "/v1/models/shapes:predict",
             {"inputs": {}},
             400,
-            "input size does not match signature: 0!=1 len({}) != len({image}). "
-            "Sent extra: {}. Missing but required: {image}.",
+            "Missing named input: image in 'inputs' object.",
         ),
         (
             "/v1/models/shapes:predict",
             {"inputs": {"A": IMAGE.tolist()}},
             400,
-            "input tensor alias not found in signature: A. "
-            "Inputs expected to be in the set {image}.",
+            "Missing named input: image in 'inputs' object.",
+        ),
+        (
+            "/v1/models/shapes:predict",
+            {"instances": [{"A": 1}]},
+            400,
+            "JSON object: does not have named input: A",
+        ),
+        (
+            "/v1/models/shapes:predict",
+            {"instances": [{}]},
+            400,
+            "Failed to process element: 0 of 'instances' list. JSON object with keys [] "
+            "keys must be equal to: image",
         ),
         (
             "/v1/models/shapes:predict",
@@ -116,6 +127,20 @@ def ask(server: Any, path: str, body: Any = None) -> tuple[int, Any]:
         ),
         ("/v1/models/shapes:explode", {}, 400, "Malformed request: POST /v1/models/shapes:explode"),
         ("/v2/health", None, 400, "Malformed request: GET /v2/health"),
+        ("/v1/models", None, 400, "Missing model name in request."),
+        ("/v1/models/shapes:PREDICT", {}, 400, "Malformed request: POST"),
+        (
+            "/v1/models/shapes/versions/99999999999999999999",
+            None,
+            400,
+            "Failed to convert version: 99999999999999999999 to numeric.",
+        ),
+        (
+            "/v1/models/shapes/versions/1760000000000000000:predict",
+            {"instances": [1]},
+            404,
+            "Servable not found for request: Specific(shapes, 1760000000000000000)",
+        ),
         ("/v1/models/shapes:predict", None, 400, "Malformed request: GET"),
         (
             "/v1/models/shapes:predict",

@@ -27,7 +27,7 @@ def secured(served_store: Store, certificates: Path, mutual: bool) -> Iterator[M
     texts = {name: (certificates / name).read_text() for name in ("server.key", "server.pem")}
     ca = (certificates / "ca.pem").read_text() if mutual else ""
     tls = ServerTLS(texts["server.key"], texts["server.pem"], ca)
-    with ModelServer(settings(served_store, tls=tls)) as server:
+    with ModelServer(settings(served_store, tls=tls, rest_tls=True)) as server:
         yield server
 
 
@@ -48,7 +48,9 @@ def test_tls_serves_those_it_should_and_no_others(
             version_of(client)
 
 
-def test_rest_is_behind_the_same_tls(secured: ModelServer, certificates: Path, mutual: bool):
+def test_rest_is_behind_the_same_tls_when_asked_for(
+    secured: ModelServer, certificates: Path, mutual: bool
+):
     context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
     url = f"https://{secured.rest_address}/v1/models/shapes"
     if mutual:
@@ -59,3 +61,11 @@ def test_rest_is_behind_the_same_tls(secured: ModelServer, certificates: Path, m
         assert b"AVAILABLE" in reply.read()
     with pytest.raises((urllib.error.URLError, ConnectionError)):
         urllib.request.urlopen(url.replace("https", "http"), timeout=5)
+
+
+def test_tls_covers_grpc_alone_by_default(served_store: Store, certificates: Path):
+    key, certificate = ((certificates / f"server.{kind}").read_text() for kind in ("key", "pem"))
+    with ModelServer(settings(served_store, tls=ServerTLS(key, certificate))) as server:
+        url = f"http://{server.rest_address}/v1/models/shapes"
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            assert b"AVAILABLE" in reply.read()

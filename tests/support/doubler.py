@@ -21,10 +21,12 @@ FLOAT = predict_pb2.DT_FLOAT
 class Doubler:
     """A Servable in memory: doubles its input, one batch at a time when its gate is closed.
 
-    A negative value is an error, as a damaged image among good ones would be.
+    A negative value is an error, as a damaged image among good ones would be. `repeats`: how many
+    rows it gives for each, although its signature says one.
     """
 
-    def __init__(self, batched: bool = True) -> None:
+    def __init__(self, batched: bool = True, repeats: int = 1) -> None:
+        self._repeats = repeats
         size = -1 if batched else 1
         spec = Spec("x:0", FLOAT, (size, -1))
         self.signatures: Mapping[str, Signature] = {
@@ -43,7 +45,7 @@ class Doubler:
         self.gate.wait(10)
         if (inputs["x"] < 0).any():
             raise RequestError("INVALID_ARGUMENT", "negative")
-        return {"y": inputs["x"] * 2}
+        return {"y": np.repeat(inputs["x"] * 2, self._repeats, axis=0)}
 
     def submit(
         self, name: str, inputs: Mapping[str, Array], deadline: float | None, answer: Answer
