@@ -223,12 +223,11 @@ def _values(proto: Any, dtype: np.dtype[Any]) -> Array:
 
 
 def _bfloat16() -> np.dtype[Any]:
-    """NumPy's bfloat16, which a package registers that TensorFlow brings and a client may lack."""
+    """NumPy's bfloat16, which the package ml_dtypes registers; TensorFlow imports that."""
     try:
-        import ml_dtypes
-    except ImportError:
-        raise ValueError("tensors of type bfloat16 need the package ml_dtypes") from None
-    return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype("bfloat16")
+    except TypeError:
+        raise ValueError("tensors of type bfloat16 need `import ml_dtypes`") from None
 
 
 def _default(dtype: np.dtype[Any]) -> Any:
