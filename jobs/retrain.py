@@ -105,6 +105,8 @@ def retrain(
 def _nothing_to_do(release: Release, version: int) -> Outcome:
     card = release.store.card(release.job.name, version)
     log.info("nothing to do: version %d is of the same data and settings", version)
+    if version in release.store.pending(release.job.name).values():
+        log.warning("but its label has not moved yet: convoy models repair ends what was killed")
     outcome = Outcome(
         status="unchanged",
         run=str(release.run.path.with_name(card["run"])),

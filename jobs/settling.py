@@ -46,13 +46,13 @@ class Settling:
         if not self.addresses:
             self._pause(self.settle_seconds)
             return []
-        passed = 0.0
+        began, passed = time.monotonic(), 0.0
         while lacks := self.ask(wanted):
             refused = any(lack.reached and not lack.heard for lack in lacks)
             if passed >= (self.settle_seconds if refused else self.load_seconds):
                 break
             self._pause(ASK_AGAIN_SECONDS)
-            passed += ASK_AGAIN_SECONDS
+            passed = max(passed + ASK_AGAIN_SECONDS, time.monotonic() - began)
         return lacks
 
     def _pause(self, seconds: float) -> None:

@@ -63,15 +63,16 @@ class Ledger:
         return catalog.served(catalog.read(self.root), name)
 
     def pending(self, name: str) -> dict[str, int]:
-        """Label to the version that it moves to in the next write."""
-        labels, asked = self.labels(name), self.state(name).pending
-        return {label: version for label, version in asked.items() if labels.get(label) != version}
+        """Label to the version that it moves to in the next write, where that is still there."""
+        labels, present = self.labels(name), self.versions(name)
+        asked = self.state(name).pending.items()
+        return {k: v for k, v in asked if labels.get(k) != v and v in present}
 
     def loaded(self, name: str) -> set[int]:
         """The versions that servers were told to load by a write that is behind us."""
         labels = self.labels(name)
         target = self.rollback_target(name, labels.get(history.STABLE))
-        return {*labels.values(), *({target} if target else ())} & self.served(name)
+        return self.served(name) & {*labels.values(), target}
 
     def is_new(self, name: str) -> bool:
         """Tell whether no server can know the model: no label of it was ever written."""
@@ -105,7 +106,7 @@ class Ledger:
         waiting = {version for label, version in asked if label not in ended}
         target = self.rollback_target(name, labels.get(history.STABLE))
         served = set(labels.values()) | (waiting & self.versions(name).keys())
-        catalog.assign(config, name, served | ({target} if target else set()), labels)
+        catalog.assign(config, name, served if target is None else served | {target}, labels)
 
     def record_settled(self, name: str, servers: Sequence[str] = ()) -> None:
         """Put on record which requests models.config fulfils; `servers` said that they have it."""
@@ -115,14 +116,15 @@ class Ledger:
                 self.append(name, "settle", version=version, label=label, **facts)
 
     def missing(self) -> dict[str, Path]:
-        """Models that servers are told of whose directory is not there.
+        """Models that servers are told of whose directory in the store is not there.
 
         TensorFlow Serving looks for new versions model by model and stops at the first of these.
         """
         config = catalog.read(self.root)
         names = catalog.models(config)
         paths = {name: catalog.base_path(config, name, self.root) for name in names}
-        return {name: path for name, path in paths.items() if not path.is_dir()}
+        ours = {name: path for name, path in paths.items() if path.is_relative_to(self.root)}
+        return {name: path for name, path in ours.items() if not path.is_dir()}
 
     def _history(self, name: str) -> Path:
         return self.model(name) / "history.jsonl"

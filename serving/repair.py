@@ -100,7 +100,7 @@ def _rebuild(ledger: Ledger) -> None:
 def _remove_missing(ledger: Ledger) -> list[str]:
     """Take models out of models.config whose directory in the store is gone."""
     config = catalog.read(ledger.root)
-    gone = [name for name, path in ledger.missing().items() if path.parent == ledger.root]
+    gone = list(ledger.missing())
     for name in gone:
         catalog.assign(config, name, (), {})
         log.warning("took %s out of models.config: %s is gone", name, ledger.root / name)

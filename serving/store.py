@@ -152,7 +152,7 @@ class Store:
             model.mkdir(exist_ok=True)
             permissions.widen(model)
             staging.sweep(model)
-            version = max(int(time.time()), self._last(name) + 1)
+            version = self._next(name)
             staging.install(source, model / str(version), self.signer)
             self._announce(name, version, label)
         return version
@@ -218,9 +218,9 @@ class Store:
             before = None
             if labels.get(STABLE) == version:
                 before = self.ledger.rollback_target(name, version)
-            if before and before in self.ledger.loaded(name):
+            if before is not None and before in self.ledger.loaded(name):
                 kept[STABLE] = before
-            elif before:
+            elif before is not None:
                 kept[STABLE] = version  # until servers have the one before
                 if self.pending(name).get(STABLE) != before:
                     self.ledger.append(name, "label", version=before, label=STABLE, pending=True)
@@ -229,7 +229,7 @@ class Store:
                 self.ledger.append(name, "withdraw", version=version, reason=reason)
             if kept != labels or version in self.ledger.served(name):
                 self.ledger.assign(name, kept)
-        return before or kept.get(STABLE)
+        return kept.get(STABLE) if before is None else before
 
     def promote(self, name: str) -> int:
         """Make the canary stable and return its version. Raises StoreError when there is none."""
@@ -297,9 +297,14 @@ class Store:
             self.ledger.append(name, event, version=version, label=label, pending=True)
             self.ledger.assign(name, labels)
 
-    def _last(self, name: str) -> int:
+    def _next(self, name: str) -> int:
         past = [event.get("version", 0) for event in self.history(name)]  # deleted ones count too
-        return max([*past, *self.versions(name)], default=0)
+        version = max(
+            int(time.time()), *(number + 1 for number in [*past, *self.versions(name)]), 0
+        )
+        if version > layout.LARGEST:
+            raise StoreError(f"{name} has version {version - 1}, and no server takes a larger one")
+        return version
 
     def _retire(self, name: str, keep: int) -> list[int]:
         needed = set(self.versions(name)[-max(keep, 1) :]) | self.ledger.served(name)

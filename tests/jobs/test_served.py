@@ -22,6 +22,7 @@ from jobs.probe import Probe
 from jobs.release import Release
 from jobs.release_config import ProbeTLSConfig
 from jobs.rundir import RunDir
+from jobs.settling import Settling
 from pipeline.dataset import Splits
 from serving.client import Client
 from serving.server import ModelServer
@@ -107,6 +108,16 @@ def test_a_version_that_is_not_served_by_the_deadline_fails_it(address, images):
     faults = probe(images, 99, seconds=0.1).ask((address, nobody))
     assert f"{address} does not serve tiny version 99 after 0 s: " in faults[0]
     assert nobody in faults[1]
+
+
+def test_a_server_says_which_versions_it_has_before_a_label_moves(address, version):
+    settling = Settling((address,), settle_seconds=0, load_seconds=0)
+    assert settling.wait({"tiny": {version}}) == []
+    refused, unknown = settling.ask({"tiny": {version, 99}, "other": {1}})
+    assert (refused.version, refused.reached, refused.heard) == (99, True, False)
+    assert str(unknown).startswith(f"{address} does not serve other version 1: Could not find")
+    repaired = settling.wait({"tiny": {99}})  # it refuses the file: no use in waiting longer
+    assert [lack.version for lack in repaired] == [99]
 
 
 def test_waiting_for_a_server_can_be_given_up(images):

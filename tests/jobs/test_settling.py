@@ -120,8 +120,8 @@ def test_a_failed_probe_withdraws_before_the_label_has_moved(
     workplace, store: Store, export: Path, slept: list[float]
 ):
     old, new = store.live("tiny"), store.publish("tiny", export)
-    settings = {"probe": (NOBODY,), "probe_seconds": 0.1}
-    release = release_of(workplace.path / "job.toml", slept, new, **settings)
+    job_file = workplace.path / "job.toml"
+    release = release_of(job_file, slept, new, probe=(NOBODY,), probe_seconds=0.1)
     version, (fault,) = release.roll_out_export()
     assert version == new
     assert fault.startswith(f"{NOBODY} does not serve tiny version {new}")

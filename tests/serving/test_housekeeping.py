@@ -154,6 +154,13 @@ def test_names_that_no_server_takes_for_a_version_are_in_nobody_s_way(
     assert put_in_service(store, "digits", export) == store.versions("digits")[-1]
 
 
+def test_a_version_that_no_server_takes_is_not_made(store: Store, export: Path):
+    put_in_service(store, "digits", export)
+    (store.root / "digits" / str(2**63 - 1)).mkdir()
+    with pytest.raises(StoreError, match="no server takes a larger one"):
+        store.publish("digits", export)
+
+
 def test_a_store_of_a_group_stays_one(store: Store, export: Path, group_umask: None):
     (store.root / "digits").mkdir(parents=True)
     for path in (store.root, store.root / "digits"):

@@ -350,6 +350,20 @@ def operate(store: Store, export: Path, operation: str, name: str) -> None:
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=OPERATIONS)
+def test_a_server_that_polls_between_writes_refuses_none_of_them(
+    tmp_path_factory: pytest.TempPathFactory, export: Path, operations: list[tuple[str, str, bool]]
+):
+    store = Store(tmp_path_factory.mktemp("walk") / "models", keep=3)
+    store.create()
+    server = Production(store.root)
+    for operation, name, _ in operations:
+        operate(store, export, operation, name)
+        server.poll()
+        assert_follows(server, store)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations=OPERATIONS)
 def test_whatever_was_done_and_missed_repair_brings_the_server_there(
     tmp_path_factory: pytest.TempPathFactory, export: Path, operations: list[tuple[str, str, bool]]
 ):
