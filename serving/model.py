@@ -83,12 +83,16 @@ class Model:
         policy = self.settings.policy
         wanted = policy.wanted(list(present))
         with self._lock:
-            self._wanted = wanted
+            before, self._wanted = self._wanted, wanted
             self._absent = (policy.specific or frozenset()).difference(present)
             for number in wanted:
                 known = self._versions.get(number)
-                if known is None or (not known.in_memory and known.directory != present[number]):
-                    self._versions[number] = Version(self.settings.name, number, present[number])
+                place = present[number]
+                again = known and number not in before  # whatever it failed of is forgotten
+                if known is None or (not known.in_memory and (again or known.directory != place)):
+                    self._versions[number] = Version(self.settings.name, number, place)
+            for number in self._versions.keys() - set(wanted):
+                self._versions[number].give_up()
         self._report_empty(bool(present))
 
     def load(self, loader: Loader, retries: Retries) -> None:

@@ -113,6 +113,12 @@ class Version:
             self.state = State.UNLOADING
             self._close_when_unused()
 
+    def give_up(self) -> None:
+        """Try no more to load it."""
+        with self._changed:
+            if self.state in (State.START, State.LOADING):
+                self.state = State.END
+
     def wait_unloaded(self, timeout: float) -> bool:
         """Whether the last request was answered and the memory freed in time (seconds)."""
         with self._changed:

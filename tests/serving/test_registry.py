@@ -148,6 +148,19 @@ def test_a_version_can_come_back(shelf: Shelf):
         assert available(registry) == [expected]
 
 
+def test_a_broken_version_that_is_no_longer_wanted_has_ended_and_may_be_wanted_again(shelf: Shelf):
+    shelf.add(1, 2)
+    (shelf.base / "2" / "broken").touch()
+    registry = Registry(shelf.load, Retries(count=5, seconds=60))
+    registry.configure([shelf.settings(Policy(latest=None))])
+    assert registry.versions("m", 2)[0].state is State.LOADING
+    only = Policy(specific=frozenset({1}))
+    registry.configure([shelf.settings(only)])
+    assert registry.versions("m", 2)[0].state is State.END
+    registry.configure([shelf.settings(Policy(latest=None))])
+    assert shelf.loaded == [2, 1, 2]  # at once, and not after a minute
+
+
 def test_a_directory_without_versions_is_reported_once(
     shelf: Shelf, caplog: pytest.LogCaptureFixture
 ):
