@@ -151,7 +151,11 @@ def wrong_requests(random: np.random.Generator, size: int | None) -> list[Reques
 
 
 def wrong_array(random: np.random.Generator, row: list[int], dtype: str) -> Any:
-    """An array that differs from [N, *row] in rank, in a size, in type, or in all of them."""
+    """An array that differs from [N, *row] in rank, in a size, in type, or in all of them.
+
+    Shapes of vectors and matrices are left to the model, as in TensorFlow Serving: it may take an
+    empty batch, or one column for all.
+    """
     while True:
         rank = random.choice([0, 1, 2, 3, 4, 4, 4, 5, 6])
         sizes = [0, 1, 2, 3, row[0] - 1, row[0], row[0] + 1]
@@ -161,6 +165,8 @@ def wrong_array(random: np.random.Generator, row: list[int], dtype: str) -> Any:
             shape[random.integers(0, len(shape))] = int(random.choice(sizes))
         kind = str(random.choice([dtype, dtype, "int64", "float64", "bool", "float16"]))
         right = kind == dtype and shape[1:] == row and shape[0] > 0
+        if len(row) == 1 and kind == dtype and len(shape) < 3:
+            right |= 0 in shape or shape[-1:] in ([1], row)
         if not right and np.prod(shape) < 1e6:
             return np.zeros(shape, kind)
 

@@ -66,9 +66,39 @@ def test_the_flags_of_a_production_server(tmp_path: Path):
     assert not found.loading.warm_up
 
 
+def test_the_defaults_are_those_of_tensorflow_model_server(tmp_path: Path):
+    found = parsed(f"--model_base_path={tmp_path}")
+    assert not found.loading.lenient_labels
+    assert not found.check_methods
+    assert not found.listen.cors
+    assert not found.listen.rest_tls
+    assert (found.limits.message_bytes, found.limits.rows) == (2**31 - 1, 0)
+
+
+def test_switches_are_on_alone_or_with_a_word(tmp_path: Path):
+    found = parsed(
+        f"--model_base_path={tmp_path}",
+        "--enable_signature_method_name_check",
+        "--rest_api_enable_cors_support=true",
+        "--allow_version_labels_for_unavailable_models=false",
+    )
+    assert (found.check_methods, found.listen.cors) == (True, True)
+    assert not found.loading.lenient_labels
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["force_allow_any_version_labels_for_unavailable_models", "enable_cors_support"],
+)
+def test_what_is_no_flag_of_tensorflow_model_server_is_none_here(flag: str):
+    with pytest.raises(SystemExit):
+        parsed(f"--{flag}=true")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--model_base_path=/m", "--rest_api_ssl"], "--rest_api_ssl needs --ssl_config_file"),
         ([], "give --model_base_path, or --model_config_file"),
         (
             ["--model_base_path=/m", "--batching_parameters_file=b"],
