@@ -207,7 +207,6 @@ class Batcher:
             start += task.rows
         return answers
 
-
     def _apart(self, tasks: Sequence[Task], outputs: Outputs | None) -> list[Outputs]:
         """The outputs of each task alone; `outputs`: of the only one, when it was."""
         if outputs is not None:
