@@ -107,6 +107,8 @@ class ForkServer:
     """Starts processes as `python ARGUMENTS...` would. Close it when no more are needed."""
 
     def __init__(self) -> None:
+        # Forked processes end without atexit, where AutoGraph would delete its files.
+        self._scratch = tempfile.TemporaryDirectory(prefix="convoy-forks-")
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._parent = subprocess.Popen(
@@ -152,6 +154,7 @@ class ForkServer:
         """End the server, and with it what it started."""
         self._requests.close()
         self._parent.wait()
+        self._scratch.cleanup()
 
     def _start(
         self,
@@ -161,7 +164,8 @@ class ForkServer:
         *outputs: int,
     ) -> socket.socket:
         request: dict[str, Any] = {"arguments": arguments, "cwd": str(cwd or Path.cwd())}
-        request |= {"environment": dict(os.environ if env is None else env)}
+        environment = dict(os.environ if env is None else env)
+        request |= {"environment": environment | {"TMPDIR": self._scratch.name}}
         line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             message = json.dumps(request).encode()
@@ -207,6 +211,7 @@ def _be(request: dict[str, Any], descriptors: list[int], parent: int) -> NoRetur
         os.chdir(request["cwd"])
         os.environ.clear()
         os.environ.update(request["environment"])
+        tempfile.tempdir = None  # it may have been looked up before the fork
         os.dup2(descriptors[1], 1)
         os.dup2(descriptors[2], 2)
         os.closerange(3, 1024)

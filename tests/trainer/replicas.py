@@ -1,6 +1,6 @@
 """Trains in a process of its own, whose devices are chosen before TensorFlow starts.
 
-`python replicas.py PLACE DATA KIND PART...` with KIND `plain`, `mirrored` (two virtual CPUs) or
+`python replicas.py PLACE DATA KIND PART...` with KIND `mirrored` (two virtual CPUs) or
 `INDEX:PORT,PORT` (one of two workers). Each part leaves `PLACE/PART.npz` or `PLACE/PART.json`.
 """
 
@@ -45,8 +45,6 @@ PARTS: dict[str, tuple[ModelConfig, dict[str, Any]]] = {
 
 
 def choose(kind: str) -> Any:
-    if kind == "plain":
-        return None
     if kind == "mirrored":
         [cpu] = tf.config.list_physical_devices("CPU")
         two = [tf.config.LogicalDeviceConfiguration()] * 2

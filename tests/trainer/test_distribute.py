@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.forkserver import ForkServer, Process
 from tests.support.once import Once
+from tests.trainer.replicas import train
 from trainer.cluster import Cluster
 from trainer.distribute import choose
 
@@ -58,14 +59,16 @@ def furthest(one: list[np.ndarray], other: list[np.ndarray]) -> float:
 
 @pytest.fixture(scope="module")
 def trained(once: Once, data_dir: Path, forkserver: ForkServer) -> dict[str, Path]:
-    """The same training on one device and on two, each in a process of its own."""
+    """The same training on one device, and on two in a process that has two."""
 
     def make(path: Path) -> None:
         parts = (*COMPARED, "overflow", "accumulated")
-        finish(
-            start(forkserver, path / "plain", data_dir, "plain", *COMPARED),
-            start(forkserver, path / "mirrored", data_dir, "mirrored", *parts),
-        )
+        two = start(forkserver, path / "mirrored", data_dir, "mirrored", *parts)
+        with two:
+            (path / "plain").mkdir()
+            for part in COMPARED:
+                train(part, path / "plain", str(data_dir), None)
+            finish(two)
 
     place = once.made("replicas", make)
     return {kind: place / kind for kind in ("plain", "mirrored")}
