@@ -6,11 +6,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYTHONUNBUFFERED ?= 1
 # A worker a core; tests/conftest.py gives each its share of TensorFlow's threads.
 TEST_WORKERS ?= logical
-PYTEST := -m pytest -n $(TEST_WORKERS) --dist worksteal
+# COVERAGE=1 counts lines as well, in every process; it slows each line of Python.
+PYTEST := $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest -n $(TEST_WORKERS) --dist worksteal
 FAST := not slow and not full and not gpu and not network and not docker
 SLOW := slow and not full and not gpu and not network and not docker
 
-.PHONY: help venv venv-dev demo check test test-slow test-full coverage compose-test bench docs docs-record \
+.PHONY: help venv venv-dev demo check test test-slow test-full coverage coverage-report compose-test bench docs docs-record \
     lock wire clean tfx-test
 
 help:  ## list the targets
@@ -39,17 +40,20 @@ check: venv-dev  ## lint, format, types and import rules
 	$(BIN)/pytest -q tests/test_layering.py
 
 test: venv-dev  ## what every change is held against, under 6 minutes on two cores
-	$(BIN)/python $(PYTEST) -m '$(FAST)'
+	$(PYTEST) -m '$(FAST)'
 
 test-slow: venv-dev  ## crash, load and multi-process tests, under 20 minutes
-	$(BIN)/python $(PYTEST) -m '$(SLOW)'
+	$(PYTEST) -m '$(SLOW)'
 
 test-full: venv-dev  ## everything: whole-zoo sweeps, containers, the simulated year
 	$(BIN)/pytest -m 'not gpu and not network'
 
-coverage: venv-dev  ## both tiers with every line counted, processes and forks included
-	rm -f build/coverage/.coverage*
-	$(BIN)/coverage run $(PYTEST) -m '($(FAST)) or ($(SLOW))'
+coverage:  ## both tiers with every line counted, then the share that was run
+	rm -rf build/coverage
+	$(MAKE) COVERAGE=1 test test-slow
+	$(MAKE) coverage-report
+
+coverage-report: venv-dev  ## the share of lines that tests with COVERAGE=1 have run, and its floor
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
