@@ -7,6 +7,7 @@ they have not had is an `exec`, so import rules and start-up are not to be teste
 import contextlib
 import ctypes
 import fcntl
+import gc
 import json
 import os
 import runpy
@@ -177,6 +178,8 @@ def serve(requests: socket.socket) -> NoReturn:
     """Fork and reap processes as requests come, until nobody can send any more."""
     for name in PRELOADED:
         __import__(name)
+    gc.collect()
+    gc.freeze()  # else the collector of every child would touch, and so copy, what it inherits
     children: dict[int, tuple[int, socket.socket]] = {}  # pidfd -> (pid, whom to tell of its end)
     while True:
         ready = set(select.select([requests.fileno(), *children], [], [])[0])
