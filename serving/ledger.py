@@ -96,14 +96,15 @@ class Ledger:
         name: str,
         labels: Mapping[str, int],
         ended: Collection[str] = (),
+        kept: Collection[int] = (),
     ) -> None:
         """Put a model's labels and the versions to load into a configuration.
 
-        Those are the labelled versions, the one that a rollback returns to, and those that labels
-        are asked to move to; `ended` names labels of which no request stands any more.
+        Those are the labelled versions, the one that a rollback returns to, those that labels are
+        asked to move to, and `kept`; `ended` names labels of which no request stands any more.
         """
         asked = self.state(name).pending.items()
-        waiting = {version for label, version in asked if label not in ended}
+        waiting = {version for label, version in asked if label not in ended}.union(kept)
         target = self.rollback_target(name, labels.get(history.STABLE))
         served = set(labels.values()) | (waiting & self.versions(name).keys())
         catalog.assign(config, name, served if target is None else served | {target}, labels)

@@ -132,7 +132,7 @@ def _write_first(
                 if first.get(label) != version and label not in asked:
                     facts = {"version": version, "label": label, "pending": True}
                     ledger.append(name, "repair", **facts)
-            ledger.enter(config, name, first)
+            ledger.enter(config, name, first, kept=labels.values())
         catalog.write(ledger.root, config)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from serving.errors import StoreError
@@ -364,6 +364,14 @@ def test_a_server_that_polls_between_writes_refuses_none_of_them(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=OPERATIONS)
+@example(  # what is stable was never heard of, and is not where the label goes next
+    [
+        ("publish", "digits", True),
+        ("publish", "digits", False),
+        ("settle", "digits", False),
+        ("publish", "digits", False),
+    ]
+)
 def test_whatever_was_done_and_missed_repair_brings_the_server_there(
     tmp_path_factory: pytest.TempPathFactory, export: Path, operations: list[tuple[str, str, bool]]
 ):
