@@ -32,3 +32,9 @@ def terminate_when(
             if condition(line):
                 process.send_signal(signal.SIGTERM)
         return process.wait(), lines
+
+
+def stop_after(batches: int) -> Callable[[], bool]:
+    """Return a training's request to stop that comes after so many batches."""
+    left = iter(range(batches - 1, -1, -1))
+    return lambda: next(left) == 0

@@ -4,7 +4,6 @@ import io
 import logging
 import math
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.support.waiting import stop_after
 from trainer import network
 from trainer.callbacks import Diverged, Hooks, Interrupted
 from trainer.chapters.training import curves
@@ -147,12 +147,6 @@ def test_without_rollbacks_it_ends_at_once(iris, tmp_path, caplog):
     assert "going back" not in caplog.text
 
 
-def after(batches: int) -> Callable[[], bool]:
-    """Ask for a stop after so many batches."""
-    left = iter(range(batches - 1, -1, -1))
-    return lambda: next(left) == 0
-
-
 def test_an_interruption_before_or_after_a_roll_back_changes_nothing(
     iris, calm, gone_back, tmp_path
 ):
@@ -160,7 +154,7 @@ def test_an_interruption_before_or_after_a_roll_back_changes_nothing(
     cut, states = tmp_path / "cut", []
     shutil.copytree(calm, cut)
     for seed, batches in enumerate((5, 13, 9)):  # the second part sees the rest of the wild ones
-        stopping = Hooks(stop_requested=after(batches))
+        stopping = Hooks(stop_requested=stop_after(batches))
         with pytest.raises(Interrupted):
             fit(fresh(iris, seed), iris, config(WILD), cut, stopping)
         states.append(max((cut / "checkpoints").glob("state-*.npz")).name)

@@ -1,5 +1,4 @@
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -8,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.support.waiting import stop_after
 from trainer import network
 from trainer.callbacks import Hooks, Interrupted
 from trainer.config import ModelConfig, TrainConfig
@@ -66,12 +66,6 @@ def test_training_learns_and_keeps_the_best_epoch(iris, undisturbed):
     assert loss == pytest.approx(min(losses), rel=1e-5)
     assert list((run.directory / "logs").rglob("events.out.tfevents.*"))
     assert read_history(run.directory / "history.csv") == result.history
-
-
-def stop_after(batches: int) -> Callable[[], bool]:
-    """Give a request to stop that comes after so many batches."""
-    left = iter(range(batches - 1, -1, -1))
-    return lambda: next(left) == 0
 
 
 def test_a_run_stopped_and_continued_equals_an_undisturbed_one_bit_for_bit(
