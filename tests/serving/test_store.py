@@ -114,6 +114,37 @@ def test_a_canary_is_served_beside_stable_and_can_be_promoted(store: Store, shel
     assert store.rollback("digits") == stable
 
 
+BACK = {"stable": "old", "canary": "canary"}
+BOTH = {"stable": "stable", "canary": "stable"}
+
+
+@pytest.mark.parametrize(
+    ("change", "labels"),
+    [
+        (lambda store, _: store.promote("digits"), {"stable": "canary"}),
+        (lambda store, _: store.rollback("digits"), BACK),
+        (lambda store, at: store.withdraw("digits", at["stable"], "biased"), BACK),
+        (lambda store, _: store.remove_label("digits", "canary"), {"stable": "stable"}),
+        (lambda store, at: store.set_label("digits", "canary", at["stable"]), BOTH),
+    ],
+    ids=["promote", "rollback", "withdraw", "remove_label", "set_label"],
+)
+def test_a_change_moves_the_labels_it_names_and_no_other(
+    store: Store,
+    shell: Shell,
+    change: Callable[[Store, dict[str, int]], object],
+    labels: dict[str, str],
+):
+    at = {"old": put_in_service(store, "digits", shell())}
+    store.set_label("digits", "audit", at["old"])
+    at["stable"] = put_in_service(store, "digits", shell())
+    at["canary"] = put_in_service(store, "digits", shell(), "canary")
+    change(store, at)
+    store.settle("digits")
+    moved = {label: at[version] for label, version in labels.items()}
+    assert store.labels("digits") == {"audit": at["old"], **moved}
+
+
 def test_a_version_without_a_label_is_stored_but_not_served(store: Store, shell: Shell):
     version = store.publish("digits", shell(), label=None)
     assert store.versions("digits") == [version]

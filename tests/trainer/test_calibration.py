@@ -25,8 +25,9 @@ def test_a_network_that_knows_how_sure_it_is_has_next_to_no_error():
     assert boastful.overconfidence > 0.12 > abs(honest.overconfidence)
 
 
-@pytest.mark.parametrize("value", [0.0, 0.1, 0.5, 1.0])
-def test_every_confidence_has_one_bin(value):
+@pytest.mark.parametrize(("value", "high"), [(0.0, 0.1), (0.25, 0.3), (0.5, 0.5), (1.0, 1.0)])
+def test_a_bin_holds_its_upper_edge(value, high):
+    """Guo et al. 2017, equation 2: a bin is ((m-1)/M, m/M]; the lowest one holds 0 as well."""
     result = calibrate(np.array([value]), np.array([True]), bins=10)
-    assert sum(b.count for b in result.bins) == 1
+    assert [b.high for b in result.bins if b.count] == pytest.approx([high])
     assert len(result.bins) == 10
