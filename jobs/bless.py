@@ -69,12 +69,13 @@ class Export:
 
 
 def floors(evaluation: Evaluation, export: Export, config: BlessConfig) -> list[Rule]:
-    """Hold the scores on the test split, and the export, against the job's absolute limits."""
+    """Hold the scores on the test split, and the export, against the limits that the job sets."""
     worst = min((s for s in evaluation.per_class if s.support), key=lambda score: score.recall)
-    rules = [
-        _at_least("accuracy", evaluation.accuracy, config.min_accuracy),
-        _at_least("class_recall", worst.recall, config.min_class_recall, f"class {worst.label!r}"),
-    ]
+    rules = []
+    if config.min_accuracy:
+        rules.append(_at_least("accuracy", evaluation.accuracy, config.min_accuracy))
+    if lowest := config.min_class_recall:
+        rules.append(_at_least("class_recall", worst.recall, lowest, f"class {worst.label!r}"))
     error = config.max_calibration_error
     if error is not None:
         rules.append(_at_most("calibration_error", evaluation.calibration.error, error))

@@ -30,7 +30,8 @@ class Side:
         told = self.evaluation
         names = ("accuracy", "loss", "macro_f1", "weighted_f1")
         scores = {name: told[name] for name in names if name in told}
-        scores[f"top_{told['top_k']}_accuracy"] = told["top_k_accuracy"]
+        if told["top_k_accuracy"] is not None:
+            scores[f"top_{told['top_k']}_accuracy"] = told["top_k_accuracy"]
         if "calibration" in told:
             scores["calibration_error"] = told["calibration"]["error"]
         return scores
@@ -130,7 +131,9 @@ def compare(paths: list[Path]) -> Comparison:
 def _read_side(path: Path) -> Side:
     run = RunDir.open(path)
     if not (run / EVALUATION).is_file():
-        raise ConfigError(f"{path} has no scores yet: continue it with convoy run --resume {path}")
+        raise ConfigError(
+            f"{path} has no scores yet: continue it with convoy train --resume {path}"
+        )
     settings = run.job().model_dump(mode="json", by_alias=True, exclude_none=True)
     return Side(
         run=run,

@@ -82,15 +82,23 @@ def reference(card: dict[str, Any]) -> Reference:
         bins = metrics["calibration"]["bins"]
         return Reference(
             labels=[score["label"] for score in metrics["per_class"]],
-            classes=np.sum(metrics["confusion"], axis=0).tolist(),
+            classes=_answers(metrics),
             edges=[bins[0]["low"], *(b["high"] for b in bins)],
             confidences=[b["count"] for b in bins],
         )
     except (KeyError, IndexError, TypeError):
         raise ValueError(
-            "its card has no evaluation with a confusion matrix and a calibration: there is "
-            "nothing to compare with. Publish a version by convoy run"
+            "its card has no evaluation with answers and a calibration: there is nothing to "
+            "compare with. Publish a version by convoy run"
         ) from None
+
+
+def _answers(metrics: dict[str, Any]) -> list[int]:
+    """Count how often each class was answered; cards once had the whole confusion matrix."""
+    if "confusion" in metrics:
+        counted: list[int] = np.sum(metrics["confusion"], axis=0).tolist()
+        return counted
+    return [score["answers"] for score in metrics["per_class"]]
 
 
 def collect(

@@ -16,9 +16,17 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "threads": threads(),
         "memory_gib": round(pages / 2**30, 1),
         "accelerators": [_describe(device) for device in tf.config.list_physical_devices("GPU")],
     }
+
+
+def threads() -> int:
+    """Give the threads that share a computation of TensorFlow: sums depend on how they are cut."""
+    asked = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    chosen = tf.config.threading.get_intra_op_parallelism_threads()
+    return chosen or (int(asked) if asked.isdigit() else 0) or len(os.sched_getaffinity(0))
 
 
 def python() -> str:

@@ -2,11 +2,14 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 
 import pipeline
+from jobs import origin
 from jobs.config import Job
 from jobs.exits import ConfigError
 from jobs.rundir import RunDir
@@ -20,7 +23,8 @@ from trainer.fit import FitResult
 from trainer.recipe import Recipe
 from trainer.slices import check_columns
 
-PRECISION = "precision.json"  # in a run: the policy that it trains under, and why
+PRECISION = "precision.json"  # in a run: the policy that it trains under, why, and the threads
+WARNINGS = "warnings.json"  # in a run: what its report must say of the weights that it began with
 log = logging.getLogger(__name__)
 
 
@@ -34,26 +38,56 @@ def train_network(
     """
     recipe = Recipe(job.model, job.train, strategy)
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / PRECISION
-    if not path.is_file():  # an interrupted run keeps to its own
-        policy, reason = recipe.choose_precision(data.info)
-        write_whole(path, (json.dumps({"policy": policy, "reason": reason}) + "\n").encode())
-    told = json.loads(path.read_text(encoding="utf-8"))
-    log.info("precision: %s (%s)", told["policy"], told["reason"])
+    began = _begin(recipe, data, directory)
+    log.info("precision: %s (%s)", began["policy"], began["reason"])
     try:
-        recipe.check_devices(data.batch_size)
+        recipe.check_steps(data)
     except ValueError as problem:
         raise ConfigError(str(problem)) from None
-    model = start_network(recipe, data, told["policy"])
+    model, warnings = start_network(recipe, data, began["policy"])
+    if warnings:
+        write_whole(directory / WARNINGS, json.dumps(warnings, ensure_ascii=False).encode())
+    _compare_threads(began)
     return model, recipe.fit(model, data, directory, hooks)
 
 
-def start_network(recipe: Recipe, data: Splits, policy: str) -> keras.Model:
-    """Build the network that training starts from. Raises ConfigError when it cannot be built."""
+def _begin(recipe: Recipe, data: Splits, directory: Path) -> dict[str, Any]:
+    """Decide what the bits of a run depend on; an interrupted one keeps to what it began with."""
+    path = directory / PRECISION
+    if not path.is_file():
+        policy, reason = recipe.choose_precision(data.info)
+        chosen = {"policy": policy, "reason": reason, "threads": origin.threads()}
+        write_whole(path, (json.dumps(chosen) + "\n").encode())
+    began: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return began
+
+
+def _compare_threads(began: Mapping[str, Any]) -> None:
+    """Say so where an interrupted run goes on with other threads: sums are then cut otherwise."""
+    before, now = began.get("threads"), origin.threads()
+    if before not in (None, now):
+        log.warning(
+            "this run began with %d threads of TensorFlow and goes on with %d: it will not end "
+            "bit for bit like an undisturbed one. TF_NUM_INTRAOP_THREADS=%d keeps to them",
+            before,
+            now,
+            before,
+        )
+
+
+def start_network(recipe: Recipe, data: Splits, policy: str) -> tuple[keras.Model, list[str]]:
+    """Build the network that training starts from; give it with what it warns of.
+
+    Raises ConfigError when it cannot be built.
+    """
+    warnings: list[str] = []
     try:
-        return recipe.start(data.info, policy)
+        model = recipe.start(data.info, policy, warnings.append)
     except ValueError as problem:
         raise ConfigError(f"model: {problem}") from None
+    for warning in warnings:
+        log.warning(warning)
+    return model, warnings
 
 
 def load_data(job: Job) -> Splits:
@@ -95,6 +129,6 @@ def load_model(run: RunDir) -> keras.Model:
     path = run / "model.keras"
     if not path.is_file():
         raise ConfigError(
-            f"no trained model {path}: continue the run with convoy run --resume {run.path}"
+            f"no trained model {path}: continue the run with convoy train --resume {run.path}"
         )
     return keras.models.load_model(path, compile=False)

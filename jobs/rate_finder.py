@@ -19,7 +19,7 @@ def find_rate(job: Job, picture: Path) -> RateSweep:
     data = load_data(job)
     recipe = Recipe(job.model, job.train)
     policy, _ = recipe.choose_precision(data.info)
-    model = start_network(recipe, data, policy)
+    model, _ = start_network(recipe, data, policy)
     found = sweep(model, data, job.train, zoo.MODELS[job.model.name].auxiliary_loss_weights)
     if not found.rates:
         raise ConfigError("the loss of the first step is no finite number: look at the data")

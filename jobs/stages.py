@@ -108,7 +108,7 @@ class Stages:
         """Score the network on the test split."""
         with stage(self.run, self.hooks, "evaluate"):
             predictions, evaluation = evaluate(self.job, data, model)
-            self.run.write_json("evaluation.json", asdict(evaluation))
+            self.run.write_json("evaluation.json", evaluation.to_json())
         log.info("test: %s", ", ".join(f"{k} {v:.4f}" for k, v in evaluation.metrics().items()))
         return predictions, evaluation
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from jobs.card import make_card
 from jobs.config import Job
-from jobs.preparation import PRECISION
+from jobs.preparation import PRECISION, WARNINGS
 from jobs.rundir import CONFIG, RunDir
 from pipeline.dataset import DataInfo
 from trainer import input_report
@@ -32,6 +32,7 @@ def summarize(
             precision=_precision(run),
             waiting=input_report.read(run.path),
             seconds=run.seconds(),
+            warnings=run.read_json(WARNINGS) if (run / WARNINGS).exists() else (),
         ),
         card=run.read_json(CARD) if (run / CARD).exists() else make_card(job, run, info),
         config=(run / CONFIG).read_text(encoding="utf-8"),

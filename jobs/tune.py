@@ -192,7 +192,7 @@ def last_best(run: RunDir, settings: TuneConfig) -> list[Values]:
 def _fits(values: Values, settings: TuneConfig) -> bool:
     from tuning.space import is_member
 
-    return is_member(settings.space, values, exact=False)
+    return is_member(settings.space, values)
 
 
 def _settings(job: Job) -> TuneConfig:

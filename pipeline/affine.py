@@ -11,7 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from pipeline.augment_config import AugmentConfig, Shift
-from pipeline.warp import Size
+from pipeline.warp import FURTHEST, Size
 
 
 class Moves(NamedTuple):
@@ -80,6 +80,26 @@ def coefficients(moves: Moves, size: Size) -> tf.Tensor:
     return tf.stack([*columns, *rows], axis=1)
 
 
+def check_reach(config: AugmentConfig, source: Size, size: Size) -> None:
+    """Raise ValueError when places may lie too far outside an image for `warp` to count."""
+    zoom = max(config.zooms) * (size.height + size.width)
+    shifts = (config.width_shift_range, size.width), (config.height_shift_range, size.height)
+    reach = zoom + sum(_furthest(limit, extent) for limit, extent in shifts)
+    allowed = FURTHEST - max(*source, *size)
+    if reach > allowed:
+        raise ValueError(
+            f"data.augment: zoom_range, width_shift_range and height_shift_range together reach "
+            f"{reach:,.0f} pixels beyond an image of {size.height}x{size.width}; at most "
+            f"{allowed:,} are allowed, as places are counted in 16 bits and 16 behind the point"
+        )
+
+
+def _furthest(limit: Shift, extent: int) -> float:
+    values = limit if isinstance(limit, tuple) else (limit,)
+    shares = max(values, default=0) < 1
+    return max(map(abs, values), default=0) * (extent if shares else 1)
+
+
 def _about(
     line: tuple[tf.Tensor, ...], middle: tf.Tensor, centre: tuple[float, float], moves: Moves
 ) -> tuple[tf.Tensor, ...]:
@@ -107,6 +127,6 @@ def _shift(limit: Shift, extent: int, dice: tf.Tensor, sign_dice: tf.Tensor) -> 
         choices = tf.constant(limit, tf.float32)
         chosen = tf.gather(choices, tf.cast(dice * len(limit), tf.int32)) * sign
         return chosen * (extent if max(limit) < 1 else 1)
-    if isinstance(limit, int):
+    if isinstance(limit, int) and limit > 0:
         return tf.floor(dice * limit) * sign
     return _either_way(dice, limit * (extent if limit < 1 else 1))

@@ -15,6 +15,8 @@ class Augment:
         self.config, self.num_classes = config, num_classes
         self.size = Size(*shape[:2])
         self.layers = KerasLayers(config, shape[-1])
+        if config.moves:
+            affine.check_reach(config, Size(*(config.random_crop or self.size)), self.size)
 
     def __call__(
         self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FillMode = Literal["constant", "nearest", "reflect", "wrap"]
-Shift = int | float | tuple[float, ...]
-Zoom = Annotated[float, Field(gt=0, le=4)]  # coordinates are 16.16 integers: 4 keeps them in range
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Shift = int | Finite | tuple[Finite, ...]
 Side = Annotated[int, Field(ge=1, le=4096)]
 
 SHIFT_MEANING = (
@@ -52,8 +52,8 @@ class AugmentConfig(BaseModel):
         description="Added to the singular values before they divide; 1e-6 is Keras' own, larger "
         "values amplify noise less",
     )
-    rotation_range: float = Field(
-        0.0, ge=0, le=180, description="Rotate by up to this many degrees either way; 0 is off"
+    rotation_range: Finite = Field(
+        0.0, description="Rotate by up to this many degrees either way; 0 is off"
     )
     width_shift_range: Shift = Field(
         0.0, description=f"Shift sideways, either way: {SHIFT_MEANING}; 0 is off"
@@ -61,19 +61,19 @@ class AugmentConfig(BaseModel):
     height_shift_range: Shift = Field(
         0.0, description=f"Shift up and down, either way: {SHIFT_MEANING}; 0 is off"
     )
-    brightness_range: tuple[float, float] | None = Field(
+    brightness_range: tuple[Finite, Finite] | None = Field(
         None, description="Lowest and highest factor on all pixel values; unset is off"
     )
-    shear_range: float = Field(
-        0.0, ge=0, lt=90, description="Shear by up to this many degrees either way; 0 is off"
+    shear_range: Finite = Field(
+        0.0, description="Shear by up to this many degrees either way; 0 is off"
     )
-    zoom_range: Annotated[float, Field(ge=0, lt=1)] | tuple[Zoom, Zoom] = Field(
+    zoom_range: Annotated[float, Field(ge=0, le=1)] | tuple[Finite, Finite] = Field(
         0.0,
         description="z means factors 1-z to 1+z, [low, high] names them; height and width are "
         "drawn apart, and a factor below 1 enlarges. 0 is off",
     )
-    channel_shift_range: float = Field(
-        0.0, ge=0, le=255, description="Add up to this much, either way, to 0..255 pixels; 0 is off"
+    channel_shift_range: Finite = Field(
+        0.0, description="Add up to this much, either way, to 0..255 pixels; 0 is off"
     )
     fill_mode: FillMode = Field(
         "nearest",

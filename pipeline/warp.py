@@ -15,6 +15,7 @@ from pipeline.augment_config import FillMode
 PIECE = 1 << 19  # pixels worked on at a time, at most: ten images of 224x224
 FRACTION = 16  # bits of a coordinate below the point
 ONE = 1 << FRACTION
+FURTHEST = (1 << (31 - FRACTION)) - 1  # pixels that a coordinate can count, either way
 LOW_BYTES = 0x00FF00FF  # two channels in one word, with room to multiply by 256
 HIGH_BYTES = 0xFF00FF00  # the two between
 HALVES = 0x00800080  # a half in either of them, to round

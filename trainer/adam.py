@@ -1,7 +1,7 @@
 """Adam and AdamW whose update of a weight is one operation of TensorFlow: Keras makes it of 20.
 
 Kingma & Ba 2014, "Adam: a method for stochastic optimization"; Loshchilov & Hutter 2017,
-"Decoupled weight decay regularization".
+"Decoupled weight decay regularization"; Defazio et al. 2024, "The road less scheduled".
 """
 
 from typing import Any
@@ -43,3 +43,19 @@ class Adam(OneOperation):
 
 class AdamW(OneOperation, keras.optimizers.AdamW):
     """Adam with decoupled weight decay, with Keras' arguments."""
+
+
+class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
+    """AdamW without a schedule, with Keras' arguments, whose average is one.
+
+    Keras 3.15 reads the fast weights z again after it has moved them, so that its x is no average
+    of them, and y, which is trained, is off by as much.
+    """
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Change a weight as algorithm 1 of the paper does."""
+        momentum = self._momentums[self._get_variable_index(variable)].value
+        before = tf.identity(momentum)
+        super().update_step(gradient, variable, learning_rate)
+        weight = 1.0 / tf.cast(self.iterations + 1, before.dtype)
+        self.assign_add(variable, (1 - weight) * (1 - self.beta_1) * (momentum - before))

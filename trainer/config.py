@@ -71,7 +71,8 @@ class TrainConfig(BaseModel):
     optimizer: OptimizerName = Field(
         "adam",
         description="Adam needs the least tuning; momentum and nesterov are SGD with momentum 0.9, "
-        "the others carry Keras' names",
+        "the others carry Keras' names. schedule_free_adamw is validated, tested and exported at "
+        "its average of the weights",
     )
     optimizer_options: dict[str, Any] = Field(
         default_factory=dict,
@@ -83,7 +84,12 @@ class TrainConfig(BaseModel):
         description="Cross-entropy is what probabilities are made for; focal (Lin 2017) cares less "
         "for examples that are right already, squared_error is bounded where labels are wrong",
     )
-    learning_rate: float = Field(1e-3, gt=0, description="Step size; 1e-3 is Adam's own default")
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Step size; unset is the optimizer's own in Keras, such as 0.001 in Adam and "
+        "0.01 in SGD",
+    )
     schedule: ScheduleConfig = Field(
         ScheduleConfig(), description="How the rate moves; constant needs no knowledge of the end"
     )
@@ -96,8 +102,9 @@ class TrainConfig(BaseModel):
     weight_decay: float | None = Field(
         None,
         ge=0,
-        description="Share of every kernel taken off in a step, times the rate; biases and "
-        "normalisation are spared. Unset is the optimizer's own: 0.004 in AdamW, Lamb has none",
+        description="Share of every kernel taken off in a step, times the rate; biases, "
+        "normalisation and all other vectors are spared. Unset is the optimizer's own: 0.004 in "
+        "AdamW, Lamb has none",
     )
     clipnorm: float | None = Field(
         None, gt=0, description="Longest gradient of each weight; unset clips nothing"
@@ -111,8 +118,8 @@ class TrainConfig(BaseModel):
     accumulation_steps: int = Field(
         1,
         ge=1,
-        description="Batches whose gradients are averaged before weights change: a larger batch "
-        "than memory holds",
+        description="Batches whose gradients are averaged before weights change, the last ones of "
+        "an epoch as well where they are fewer: a larger batch than memory holds",
     )
     ema_momentum: float | None = Field(
         None,

@@ -1,7 +1,8 @@
 """How well a classifier does on examples it was not trained on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,15 +12,15 @@ from sklearn.metrics import (
     confusion_matrix,
     log_loss,
     precision_recall_fscore_support,
-    top_k_accuracy_score,
 )
 
 from trainer import bootstrap
 from trainer.bootstrap import Interval
-from trainer.calibration import Calibration, calibrate
+from trainer.calibration import Calibration, Gaps, calibrate
 from trainer.evaluate_config import EvaluateConfig
 from trainer.slices import SliceScore, score_slices
 
+ERROR = "calibration_error"
 SMALLEST = float(np.finfo(np.float64).eps)  # probability: as scikit-learn clips it
 
 
@@ -32,6 +33,7 @@ class ClassScore:
     recall: float
     f1: float
     support: int  # examples of this class
+    answers: int  # examples that were taken for this class
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Evaluation:
     accuracy: float  # 0..1
     loss: float  # mean cross-entropy, in nats
     top_k: int
-    top_k_accuracy: float  # the label is among the k most probable
+    top_k_accuracy: float | None  # the label is among the k most probable; None: k is all classes
     macro_f1: float  # mean over classes that occur as label or guess, as scikit-learn's
     weighted_f1: float  # the same, weighted by support
     per_class: list[ClassScore]
@@ -53,14 +55,24 @@ class Evaluation:
 
     def metrics(self) -> dict[str, float]:
         """Give the scalar scores."""
+        top = {f"top_{self.top_k}_accuracy": self.top_k_accuracy}
         return {
             "accuracy": self.accuracy,
             "loss": self.loss,
-            f"top_{self.top_k}_accuracy": self.top_k_accuracy,
+            **{name: value for name, value in top.items() if value is not None},
             "macro_f1": self.macro_f1,
             "weighted_f1": self.weighted_f1,
-            "calibration_error": self.calibration.error,
+            ERROR: self.calibration.error,
         }
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all as plain JSON values; of the confusion, [true, predicted, count] where any is.
+
+        A thousand classes are a million cells, and nearly all of them 0.
+        """
+        counts = np.array(self.confusion)
+        cells = [[int(i), int(j), int(counts[i, j])] for i, j in np.argwhere(counts)]
+        return asdict(self) | {"confusion": cells}
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ def score(
     top_k: int = 5,
     config: EvaluateConfig | None = None,
 ) -> Evaluation:
-    """Score predictions; labels may lack some classes, and `top_k` is capped at their number.
+    """Score predictions; labels may lack some classes. Every guess is among `top_k` of all classes.
 
     Raises ValueError when a column of `config.slices` is not among the metadata.
     """
@@ -100,10 +112,11 @@ def score(
     guesses, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     hits, losses = guesses == labels, _losses(probabilities, labels)
     macro, weighted = _f1(labels, guesses, len(classes))
+    gaps = Gaps.of(confidence, hits, config.calibration_bins)
     return Evaluation(
         accuracy=float(accuracy_score(labels, guesses)),
         loss=float(log_loss(labels, probabilities, labels=classes)),
-        top_k=min(top_k, len(classes)),
+        top_k=top_k,
         top_k_accuracy=_top_k_accuracy(probabilities, labels, top_k),
         macro_f1=macro,
         weighted_f1=weighted,
@@ -111,22 +124,28 @@ def score(
         confusion=confusion_matrix(labels, guesses, labels=classes).tolist(),
         calibration=calibrate(confidence, hits, config.calibration_bins),
         confidence=config.confidence,
-        intervals=_intervals(labels, guesses, losses, config),
+        intervals=_intervals(labels, guesses, losses, gaps, config),
         slices=score_slices(predictions.metadata, hits, losses, config),
     )
 
 
 def _intervals(
-    labels: np.ndarray, guesses: np.ndarray, losses: np.ndarray, config: EvaluateConfig
+    labels: np.ndarray, guesses: np.ndarray, losses: np.ndarray, gaps: Gaps, config: EvaluateConfig
 ) -> dict[str, Interval]:
     num_classes = int(max(labels.max(), guesses.max())) + 1
 
     def statistics(rows: np.ndarray) -> dict[str, float]:
         macro, weighted = _f1(labels[rows], guesses[rows], num_classes)
-        return {"loss": float(losses[rows].mean()), "macro_f1": macro, "weighted_f1": weighted}
+        return {
+            "loss": float(losses[rows].mean()),
+            "macro_f1": macro,
+            "weighted_f1": weighted,
+            ERROR: gaps.error(rows),
+        }
 
-    accuracy = bootstrap.proportion(guesses == labels, config)
-    return {"accuracy": accuracy, **bootstrap.intervals(statistics, len(labels), config)}
+    found = bootstrap.intervals(statistics, len(labels), config)
+    found[ERROR] = gaps.interval(found[ERROR], config)
+    return {"accuracy": bootstrap.proportion(guesses == labels, config), **found}
 
 
 def _losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -147,16 +166,26 @@ def _f1(labels: np.ndarray, guesses: np.ndarray, num_classes: int) -> tuple[floa
     return float(f1[occurrences > 0].mean()), float(f1 @ support / len(labels))
 
 
-def _top_k_accuracy(probabilities: np.ndarray, labels: np.ndarray, top_k: int) -> float:
+def _top_k_accuracy(probabilities: np.ndarray, labels: np.ndarray, top_k: int) -> float | None:
+    """Give the share of labels among the k most probable; of equal ones the first, as argmax does.
+
+    None where k is all classes, which says nothing.
+    """
     count = probabilities.shape[1]
     if top_k >= count:
-        return 1.0
-    return float(top_k_accuracy_score(labels, probabilities, k=top_k, labels=np.arange(count)))
+        return None
+    own = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)
+    earlier = np.arange(count) < labels[:, None]
+    ahead = (probabilities > own) | ((probabilities == own) & earlier)
+    return float((ahead.sum(axis=1) < top_k).mean())
 
 
 def _per_class(labels: np.ndarray, guesses: np.ndarray, names: tuple[str, ...]) -> list[ClassScore]:
     columns = precision_recall_fscore_support(
         labels, guesses, labels=np.arange(len(names)), zero_division=0
     )
-    rows = zip(names, *columns, strict=True)
-    return [ClassScore(name, float(p), float(r), float(f), int(s)) for name, p, r, f, s in rows]
+    rows = zip(names, *columns, np.bincount(guesses, minlength=len(names)), strict=True)
+    return [
+        ClassScore(name, float(p), float(r), float(f), int(s), int(a))
+        for name, p, r, f, s, a in rows
+    ]

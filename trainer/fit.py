@@ -8,7 +8,8 @@ import keras
 
 from pipeline.dataset import Splits
 from trainer import distribute
-from trainer.callbacks import Hooks, Observer
+from trainer.accumulation import check_accumulation
+from trainer.callbacks import Diverged, Hooks, Observer
 from trainer.config import TrainConfig
 from trainer.history import History, best_epoch
 from trainer.input_report import InputReport
@@ -41,13 +42,14 @@ def fit(
     the weights at the end are, bit for bit, those of a run that was never interrupted. Writes
     TensorBoard's files to `directory/logs`, `directory/history.csv`, and `directory/input.json`
     about the wait for batches. Raises Interrupted when a hook asks to stop, Diverged when the loss
-    is no longer finite, ValueError when a batch cannot be shared out equally
-    among devices.
+    is no longer finite or no weight changed, ValueError when a batch cannot be shared out equally
+    among devices or the training is shorter than what it accumulates.
 
     Of several processes under one strategy, each calls it, the chief with the run's directory and
     the others with one of their own, of no further use; the best weights are the chief's.
     """
     distribute.check_steps(model.distribute_strategy, data.batch_size, config.accumulation_steps)
+    check_accumulation(config, data.steps_per_epoch)
     hooks = hooks or Hooks()
     peers = peers_of(model.distribute_strategy, hooks.stop_requested)
     compile_model(model, config, loss_weights, data.steps_per_epoch)
@@ -64,7 +66,13 @@ def fit(
     keeper = Keeper(directory, config.checkpoint_steps, peers)
     progress = keeper.restore(model)
     history = Loop(model, data, config, keeper, callbacks).run(progress, report.watch)
-    keeper.restore_best(model, best_epoch(history))
+    best = best_epoch(history)
+    if history and not best:
+        raise Diverged(
+            f"no weight changed in {len(history)} epochs: in every step a gradient was too large "
+            'for float16. Train longer, or set train.precision to "mixed_bfloat16" or "float32"'
+        )
+    keeper.restore_best(model, best)
     examples = data.steps_per_epoch * data.batch_size
     seconds = sorted(epoch["seconds"] for epoch in history)
-    return FitResult(history, best_epoch(history), examples / seconds[len(seconds) // 2])
+    return FitResult(history, best, examples / seconds[len(seconds) // 2])

@@ -7,12 +7,28 @@ from pathlib import Path
 from pipeline.whole import write_whole
 
 History = list[dict[str, float]]  # one entry per finished epoch, each with the same keys
+UPDATES = "updates"  # times that the weights changed in an epoch
 MONITOR = "val_loss"  # smoother than accuracy on small validation sets, and never tied
 
 
 def best_epoch(history: History) -> int:
-    """Give the number of the first epoch with the lowest validation loss; 0 without epochs."""
-    return 1 + min(range(len(history)), key=lambda i: history[i][MONITOR], default=-1)
+    """Give the number of the first epoch with the lowest validation loss.
+
+    Epochs that changed no weight do not count; 0 without another.
+    """
+    changed = [i for i, entry in enumerate(history) if entry.get(UPDATES, 1)]
+    return 1 + min(changed, key=lambda i: history[i][MONITOR], default=-1)
+
+
+def updates_before(history: History) -> int:
+    """Give how often the weights changed in these epochs."""
+    return int(sum(entry.get(UPDATES, 0) for entry in history))
+
+
+def is_first_without_updates(history: History) -> bool:
+    """Tell whether the last epoch changed no weight, and all before it did."""
+    counts = [entry.get(UPDATES, 1) for entry in history]
+    return 0 not in counts[:-1] and counts[-1:] == [0]
 
 
 def has_converged(history: History, patience: int | None) -> bool:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from pipeline.dataset import DataInfo
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
+HALF = {"float16", "bfloat16", "mixed_float16", "mixed_bfloat16"}
 Head = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -41,7 +42,7 @@ def load(
     2, would run code of its own, or does not classify one image or vector.
     """
     _check_source(path)
-    model = _read(path)
+    model = _in_float32(_read(path))
     shape = _input_shape(model, image_size)
     head, num_classes = _head(model)
     names = tuple(class_names) or tuple(map(str, range(num_classes)))
@@ -75,10 +76,44 @@ def _read(path: Path) -> Any:
     import tf_keras  # half a second, and needed by nothing else
 
     try:
-        return tf_keras.models.load_model(path, {"Lambda": _NoLambda}, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as problem:
-        reason = str(problem).strip().splitlines()[0]
+        model = tf_keras.models.load_model(path, {"Lambda": _NoLambda}, compile=False)
+    except Exception as problem:  # whatever a file from elsewhere makes it run into
+        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise ValueError(f"tf-keras cannot read {path}: {reason}") from None
+    if not isinstance(model, tf_keras.Model):
+        raise ValueError(
+            f"{path} is a SavedModel that Keras 2 did not write. One with signatures is served as "
+            "it is: copy it into a directory with a number for its version"
+        )
+    if not (model._is_graph_network and hasattr(model, "input_shape")):
+        raise ValueError(
+            f"{path} is a model of a class of its own ({type(model).__name__}), whose input and "
+            "layers are not in the file. Build the same network from layers (tf_keras.Model(inputs,"
+            " outputs)), set its weights, and save that"
+        )
+    return model
+
+
+def _in_float32(model: Any) -> Any:
+    """Return the model for float32 compute: half precision was a matter of its training."""
+    if all(layer.compute_dtype not in HALF for layer in model._flatten_layers()):
+        return model
+    twin = type(model).from_config(_full_precision(model.get_config()), {"Lambda": _NoLambda})
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def _full_precision(config: Any) -> Any:
+    """Return a layer's configuration, and those of layers in it, without half precision."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "Policy":
+            return "float32"
+        halved = str(config.get("dtype")) in HALF
+        whole = config | {"dtype": "float32"} if halved else config
+        return {key: _full_precision(value) for key, value in whole.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(map(_full_precision, config))
+    return config
 
 
 def _check_source(path: Path) -> None:

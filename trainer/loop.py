@@ -4,6 +4,7 @@ Keras' own `fit` begins at the first step of an epoch. What its step does, its e
 callbacks are used here, its loop is not.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,21 +16,31 @@ import tensorflow as tf
 
 from pipeline.dataset import Splits
 from trainer import checkpoint
+from trainer.accumulation import finish_epoch
 from trainer.averaging import averaged_weights
 from trainer.callbacks import Diverged, Interrupted
 from trainer.checkpoint import Progress
 from trainer.config import TrainConfig
 from trainer.distribute import ReplicatedModel, shared_out
 from trainer.divergence import LOOK_EVERY, check_loss, go_back, is_finite
-from trainer.history import History, best_epoch, has_converged, rollbacks
+from trainer.history import (
+    UPDATES,
+    History,
+    best_epoch,
+    has_converged,
+    is_first_without_updates,
+    rollbacks,
+    updates_before,
+)
 from trainer.keeper import Keeper
 from trainer.objective import main_logs, with_targets
-from trainer.optimizers import last_rate, multiply_rate
+from trainer.optimizers import last_rate, multiply_rate, updates
 from trainer.pace import Pace
 from trainer.schedules import plateau_scale
 from trainer.step import Steps, training_steps
 from trainer.targets import training_targets
 
+log = logging.getLogger(__name__)
 Watch = Callable[[tf.data.Dataset], tf.data.Dataset]
 
 
@@ -103,6 +114,7 @@ class Loop:
         started = time.perf_counter() - self.progress.seconds
         while self.progress.step < self.data.steps_per_epoch:
             self._steps(train_batches, started)
+        finish_epoch(self.model)
         logs = self._training_logs()
         self._check(logs)  # before the validation, which may take minutes
         with averaged_weights(self.model):
@@ -136,6 +148,13 @@ class Loop:
         return min(self.data.steps_per_epoch - done, *(mark - done % mark for mark in marks))
 
     def _finish(self, history: History) -> None:
+        if is_first_without_updates(history):
+            log.warning(
+                "epoch %d changed no weight: in each of its %d steps a gradient was too large for "
+                "float16. The loss scale is halved each time; such epochs are not kept",
+                len(history),
+                self.data.steps_per_epoch,
+            )
         plateau = self.config.plateau
         if plateau is not None:
             before = plateau_scale(plateau, history[:-1])
@@ -147,7 +166,9 @@ class Loop:
         """Give the history with the epoch whose steps have all been done."""
         before = self.progress.history
         entry = {"epoch": len(before) + 1, **main_logs(logs)}
-        entry["learning_rate"] = last_rate(self.model.optimizer)
+        done = updates(self.model.optimizer) - updates_before(before)
+        entry["learning_rate"] = last_rate(self.model.optimizer) if done else 0.0
+        entry[UPDATES] = done
         entry["rollbacks"] = self.progress.rollbacks - sum(rollbacks(before).values())
         return [*before, entry | {"seconds": seconds}]
 

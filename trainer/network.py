@@ -1,6 +1,7 @@
 """A job's network: built for its data, in the precision it is trained or exported in."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ from pipeline.dataset import DataInfo
 from trainer import flops, precision, transfer, zoo
 from trainer.config import ModelConfig
 from trainer.objective import MAIN
+from trainer.zoo.architecture import Published
 
+IMAGENET = "imagenet"  # in place of a file: the weights that Keras publishes
+DENSE = (25088, 4096)  # of VGG's first dense layer at 224x224 pixels
+Warn = Callable[[str], None]
 log = logging.getLogger(__name__)
 
 
@@ -29,19 +34,30 @@ def estimate_cost(config: ModelConfig, info: DataInfo) -> flops.Cost:
     return flops.estimate(lambda: build(bare, info))
 
 
-def start(config: ModelConfig, info: DataInfo, policy: str = "float32") -> keras.Model:
+def start(
+    config: ModelConfig, info: DataInfo, policy: str = "float32", warn: Warn = log.warning
+) -> keras.Model:
     """Build the network with the weights that training starts from.
 
-    Raises ValueError when the weights are missing or fit no layer.
+    `warn` is told where these may not be the ones that were meant. Raises ValueError when the
+    weights are missing or fit no layer.
     """
-    if config.weights == "imagenet":
-        return build(_with_options(config, {**config.options, "weights": "imagenet"}), info, policy)
+    published = zoo.find(config.name).published
+    if config.weights == IMAGENET and published is None:
+        _check_imagenet(config)
+        return build(_with_options(config, {**config.options, "weights": IMAGENET}), info, policy)
     network = build(config, info, policy)
-    if config.weights is not None:
+    if config.weights is None:
+        return network
+    if config.weights == IMAGENET and published is not None:
+        loaded = _load_published(network, published)
+    else:
         loaded = transfer.load_weights(network, Path(config.weights))
-        log.info("weights: %d layers from %s", len(loaded.taken), config.weights)
-        if loaded.left:
-            log.info("weights: %s start anew", ", ".join(loaded.left))
+    log.info("weights: %d layers from %s", len(loaded.taken), config.weights)
+    if loaded.left:
+        log.info("weights: %s start anew", ", ".join(loaded.left))
+    if loaded.doubt:
+        warn(f"model.weights: {loaded.doubt}")
     return network
 
 
@@ -74,6 +90,25 @@ def in_float32(network: keras.Model, config: ModelConfig, info: DataInfo) -> ker
     if isinstance(twin.output, dict):
         return keras.Model(twin.input, twin.output[MAIN], name=twin.name)
     return twin
+
+
+def _check_imagenet(config: ModelConfig) -> None:
+    if "weights" not in zoo.find(config.name).options.model_fields:
+        own = [name for name, entry in zoo.MODELS.items() if entry.published is not None]
+        raise ValueError(
+            f'weights = "imagenet": nobody publishes such weights for {config.name}. They are '
+            f"there for {', '.join(own)} and every applications/NAME; else give a run or a file"
+        )
+
+
+def _load_published(network: keras.Model, builder: Published) -> transfer.Loaded:
+    """Start from ImageNet's weights, which Keras fetches, or takes from where it has kept them.
+
+    The dense layers are half a gigabyte: without a place for the first of them the trunk will do.
+    """
+    kernels = [layer.kernel.shape for layer in network.layers if layer.name == "fc1"]
+    trained = builder(weights=IMAGENET, include_top=DENSE in map(tuple, kernels))
+    return transfer.copy_layers(network, trained, "ImageNet's weights of Keras")
 
 
 def _with_options(config: ModelConfig, options: dict[str, Any]) -> ModelConfig:

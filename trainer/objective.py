@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from trainer.accumulation import accumulate
 from trainer.config import JitMode, LossName, TrainConfig
 from trainer.distribute import ReplicatedModel, reduce_gradients_first
 from trainer.optimizers import make_optimizer
@@ -37,6 +38,7 @@ def compile_model(
             jit_compile=compiles(config.jit),
         )
         model.optimizer.build(model.trainable_variables)
+        accumulate(model, config.accumulation_steps)
     if isinstance(model, ReplicatedModel):
         reduce_gradients_first(model.optimizer)
 
@@ -69,8 +71,8 @@ def focal(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
 
 
 def squared_error(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-    """Give the sum over classes of squared differences [N] from the labels of `cross_entropy`."""
-    return tf.reduce_sum(tf.square(probabilities - _shares(labels, probabilities)), axis=-1)
+    """Give the mean over classes of squared differences [N] from the labels of `cross_entropy`."""
+    return keras.losses.mean_squared_error(_shares(labels, probabilities), probabilities)
 
 
 LOSSES: Mapping[LossName, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {

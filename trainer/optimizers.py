@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from trainer.adam import Adam, AdamW
+from trainer.adam import Adam, AdamW, ScheduleFreeAdamW
 from trainer.config import OptimizerName, TrainConfig
 from trainer.schedules import RATE_SCALE, Scheduled
 
@@ -29,7 +29,7 @@ OPTIMIZERS: dict[OptimizerName, Callable[..., Any]] = {
     "muon": keras.optimizers.Muon,
     "nadam": keras.optimizers.Nadam,
     "rmsprop": keras.optimizers.RMSprop,
-    "schedule_free_adamw": keras.optimizers.ScheduleFreeAdamW,
+    "schedule_free_adamw": ScheduleFreeAdamW,
 }
 FIELDS: dict[str, str] = {  # arguments that a field of [train] sets
     "learning_rate": "train.learning_rate",
@@ -50,8 +50,8 @@ NOT_DECAYED = ["bias", "gamma", "beta"]  # He et al. 2018, Bag of tricks: decay 
 def make_optimizer(config: TrainConfig, steps_per_epoch: int) -> Any:
     """Give a fresh Keras optimizer that follows the job's schedule.
 
-    Its `variables` include the rate's scale. Raises ValueError when an option does not suit the
-    optimizer.
+    Its `variables` include the rate's scale. It counts updates: `accumulate` makes one of several
+    of the `steps_per_epoch`. Raises ValueError when an option does not suit the optimizer.
     """
     check_options(config)
     settings = {name: getattr(config, name) for name in ("clipnorm", "global_clipnorm")}
@@ -60,17 +60,23 @@ def make_optimizer(config: TrainConfig, steps_per_epoch: int) -> Any:
         settings["weight_decay"] = config.weight_decay
     if config.ema_momentum is not None:
         settings |= {"use_ema": True, "ema_momentum": config.ema_momentum}
-    if config.accumulation_steps > 1:
-        settings["gradient_accumulation_steps"] = config.accumulation_steps
-    optimizer = OPTIMIZERS[config.optimizer](learning_rate=config.learning_rate, **settings)
-    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    highest = highest_rate(config)
+    optimizer = OPTIMIZERS[config.optimizer](learning_rate=highest, **settings)
+    _decay_kernels_alone(optimizer)
     scale = optimizer.add_variable(
         (), "ones", "float32", aggregation="only_first_replica", name=RATE_SCALE
     )
-    optimizer.learning_rate = Scheduled(
-        config.schedule, config.learning_rate, steps_per_epoch, config.epochs, scale
-    )
+    updates = math.ceil(steps_per_epoch / config.accumulation_steps)
+    optimizer.learning_rate = Scheduled(config.schedule, highest, updates, config.epochs, scale)
     return optimizer
+
+
+def highest_rate(config: TrainConfig) -> float:
+    """Give the job's learning rate, or the optimizer's own default where the job has none."""
+    if config.learning_rate is not None:
+        return config.learning_rate
+    parameters = inspect.signature(OPTIMIZERS[config.optimizer]).parameters
+    return float(parameters["learning_rate"].default)
 
 
 def check_options(config: TrainConfig) -> None:
@@ -117,14 +123,27 @@ def current_rate(optimizer: Any) -> float:
 
 
 def last_rate(optimizer: Any) -> float:
-    """Give the learning rate of the step that was done last."""
+    """Give the learning rate of the update that was done last; 0 before the first."""
     inner = unscaled(optimizer)
-    return float(inner._learning_rate(inner._iterations - 1))
+    done = updates(optimizer)
+    return float(inner._learning_rate(done - 1)) if done else 0.0
+
+
+def updates(optimizer: Any) -> int:
+    """Give how often the weights have changed: under a loss scale not in every step."""
+    return int(unscaled(optimizer).iterations.numpy())
 
 
 def unscaled(optimizer: Any) -> Any:
     """Give the optimizer that updates weights: the one inside, where float16's loss is scaled."""
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _decay_kernels_alone(optimizer: Any) -> None:
+    """Spare biases, normalisation and every other vector, such as ConvNeXt's layer scale."""
+    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    by_name = optimizer._use_weight_decay
+    optimizer._use_weight_decay = lambda variable: len(variable.shape) > 1 and by_name(variable)
 
 
 def _check_value(key: str, value: Any, default: Any) -> None:

@@ -83,7 +83,7 @@ def sweep(
     found = RateSweep((), ())
     for step in range(steps):
         model.reset_metrics()
-        train(batches, 1)
+        train(batches, config.accumulation_steps)  # an update is a step of the sweep
         loss = main_logs(model.get_metrics_result())["loss"]
         if not math.isfinite(loss):
             break

@@ -1,5 +1,6 @@
 """The model and train sections of a job, carried out on the devices at hand."""
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,11 +9,15 @@ import keras
 
 from pipeline.dataset import DataInfo, Splits
 from trainer import distribute, network, precision, transfer, zoo
+from trainer.accumulation import check_accumulation
 from trainer.callbacks import Hooks
 from trainer.config import ModelConfig, TrainConfig
 from trainer.distribute import Strategy
 from trainer.fit import FitResult
+from trainer.network import Warn
 from trainer.phases import fit_phases
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,20 +33,23 @@ class Recipe:
         cost = partial(network.estimate_cost, self.model, info)
         return precision.choose(self.train.precision, cost)
 
-    def start(self, info: DataInfo, policy: str) -> keras.Model:
+    def start(self, info: DataInfo, policy: str, warn: Warn = log.warning) -> keras.Model:
         """Build the network that training starts from, under a Keras dtype policy.
 
-        Raises ValueError when its weights are missing, or it has too few stages to thaw.
+        `warn` is told of weights that may not be the ones that were meant. Raises ValueError when
+        they are missing, or the network has too few stages to thaw.
         """
         if self.strategy is None:
-            return self._build(info, policy)
+            return self._build(info, policy, warn)
         with self.strategy.scope():
-            return distribute.replicate(self._build(info, policy))
+            return distribute.replicate(self._build(info, policy, warn))
 
-    def check_devices(self, batch_size: int) -> None:
-        """Raise ValueError when the devices cannot train on batches of this size together."""
+    def check_steps(self, data: Splits) -> None:
+        """Raise ValueError when devices cannot share the batches, or too few are accumulated."""
+        check_accumulation(self.train, data.steps_per_epoch)
         if self.strategy is not None:
-            distribute.check_steps(self.strategy, batch_size, self.train.accumulation_steps)
+            parts = self.train.accumulation_steps
+            distribute.check_steps(self.strategy, data.batch_size, parts)
 
     def fit(self, model: keras.Model, data: Splits, directory: Path, hooks: Hooks) -> FitResult:
         """Train a network of `start`, continuing where `directory` has a state of it.
@@ -51,9 +59,9 @@ class Recipe:
         weights = zoo.MODELS[self.model.name].auxiliary_loss_weights
         return fit_phases(model, data, self.train, directory, hooks, weights)
 
-    def _build(self, info: DataInfo, policy: str) -> keras.Model:
+    def _build(self, info: DataInfo, policy: str, warn: Warn) -> keras.Model:
         keras.utils.set_random_seed(self.train.seed)
-        model = network.start(self.model, info, policy)
+        model = network.start(self.model, info, policy, warn)
         if self.train.frozen:
             thawed = self.train.fine_tune.stages if self.train.fine_tune else 0
             transfer.unfreeze(model, thawed)  # so that a wrong number of stages shows now

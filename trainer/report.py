@@ -27,7 +27,7 @@ def _sections(
     if summary.blessing:
         yield rules.blessing(summary.blessing)
     if history:
-        yield training.curves(history)
+        yield training.curves(history, summary.training.warnings)
     yield matrix.confusion(evaluation)
     yield pictures.mistakes(summary, data)
     yield scores.classes(evaluation)

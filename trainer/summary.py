@@ -18,6 +18,7 @@ class TrainingFacts:
     precision: str = ""  # the Keras dtype policy, and why
     waiting: Sequence[Mapping[str, float]] = ()  # `input.json`'s entries
     seconds: Mapping[str, float] = field(default_factory=dict)  # by stage of the run
+    warnings: Sequence[str] = ()  # of what it began with
 
 
 @dataclass(frozen=True)

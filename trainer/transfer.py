@@ -6,14 +6,17 @@ Compile a model again after `freeze` or `unfreeze`: Keras decides there what an 
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 from keras import layers
 
 MODEL_FILE = "model.keras"  # of a run
+KERAS_NAMES = {"logits": "predictions"}  # what keras.applications calls the output layer
 _GLOBAL = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
 _SAME_STAGE = 0.75  # of the first map's side: unpadded windows trim a map, pooling halves it
 
@@ -24,6 +27,7 @@ class Loaded:
 
     taken: tuple[str, ...]
     left: tuple[str, ...]
+    doubt: str | None = None  # why what was left may not have been meant to be
 
 
 def load_weights(model: keras.Model, source: Path) -> Loaded:
@@ -32,7 +36,8 @@ def load_weights(model: keras.Model, source: Path) -> Loaded:
     `source` is a run's directory, a model file (.keras), or a file of weights: .weights.h5 of
     exactly this architecture, or Keras 2's .h5, such as keras.applications publishes. Layers of
     models and of .h5 files are matched by name and shapes, so that a head for other classes is
-    left as it is. Raises ValueError when the source is missing or fits no layer.
+    left as it is; where the source has no `logits`, its `predictions` are meant. Raises ValueError
+    when the source is missing or fits no layer.
     """
     path = source / MODEL_FILE if source.is_dir() else source
     if not path.is_file():
@@ -43,9 +48,13 @@ def load_weights(model: keras.Model, source: Path) -> Loaded:
     if path.name.endswith(".weights.h5"):
         return _load_whole(model, path)
     if path.suffix == ".h5":
-        return _load_by_name(model, path)
-    trained = keras.saving.load_model(path, compile=False)
-    return _copy_fitting(model, {layer.name: layer for layer in trained.layers}, path)
+        return _copy_fitting(model, _read_h5(path), str(path))
+    return copy_layers(model, keras.saving.load_model(path, compile=False), str(path))
+
+
+def copy_layers(model: keras.Model, trained: keras.Model, source: str) -> Loaded:
+    """Start `model` from the layers of `trained` that fit, as `load_weights` does from a file."""
+    return _copy_fitting(model, _by_name(trained), source)
 
 
 def stages(model: keras.Model) -> list[list[keras.layers.Layer]]:
@@ -102,43 +111,75 @@ def _load_whole(model: keras.Model, path: Path) -> Loaded:
     return Loaded(tuple(layer.name for layer in model.layers if layer.weights), ())
 
 
-def _load_by_name(model: keras.Model, path: Path) -> Loaded:
+def _by_name(trained: keras.Model) -> dict[str, list[np.ndarray]]:
+    """Return each layer's weights, those inside a model that is a layer among them."""
+    found: dict[str, list[np.ndarray]] = {}
+    for layer in trained.layers:
+        if isinstance(layer, keras.Model):
+            found |= _by_name(layer)
+    return found | {layer.name: layer.get_weights() for layer in trained.layers}
+
+
+def _read_h5(path: Path) -> dict[str, list[np.ndarray]]:
+    """Read the weights of each layer by its name, from a file of weights or of a whole model."""
+    try:
+        with h5py.File(path) as file:
+            group = file.get("model_weights", file)
+            return {
+                name: [np.asarray(group[name][weight]) for weight in _names(group[name], "weight")]
+                for name in _names(group, "layer")
+            }
+    except (OSError, KeyError) as problem:
+        raise ValueError(f"{path} cannot be read as Keras 2's weights: {problem}") from None
+
+
+def _names(group: h5py.Group, kind: str) -> list[str]:
+    """Return a group's names in their order; Keras cuts a long list into several attributes."""
+    whole = f"{kind}_names"
+    parts = [whole, *(f"{whole}{number}" for number in range(len(group.attrs)))]
+    found = [name for part in parts for name in group.attrs.get(part, ())]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in found]
+
+
+def _copy_fitting(
+    model: keras.Model, weights: Mapping[str, list[np.ndarray]], source: str
+) -> Loaded:
+    taken: dict[str, str] = {}  # a layer's name -> the one that its weights have in the source
     weighted = [layer for layer in model.layers if layer.weights]
-    before = {layer.name: layer.get_weights() for layer in weighted}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what did not fit is in the answer
-        model.load_weights(path, by_name=True, skip_mismatch=True)
-    taken = [layer.name for layer in weighted if _changed(layer, before[layer.name])]
-    return _loaded(model, path, taken)
-
-
-def _changed(layer: keras.layers.Layer, before: list[np.ndarray]) -> bool:
-    pairs = zip(before, layer.get_weights(), strict=True)
-    return any(not np.array_equal(old, new) for old, new in pairs)
-
-
-def _copy_fitting(model: keras.Model, trained: dict[str, keras.layers.Layer], path: Path) -> Loaded:
-    taken = []
-    for layer in (layer for layer in model.layers if layer.weights):
-        source = trained.get(layer.name)
-        if source is not None and _shapes(source) == _shapes(layer):
-            layer.set_weights(source.get_weights())
-            taken.append(layer.name)
-    return _loaded(model, path, taken)
-
-
-def _loaded(model: keras.Model, path: Path, taken: list[str]) -> Loaded:
+    for layer in weighted:
+        name = layer.name if layer.name in weights else KERAS_NAMES.get(layer.name, layer.name)
+        if name in weights and _shapes(weights[name]) == _shapes(layer.weights):
+            layer.set_weights(weights[name])
+            taken[layer.name] = name
     if not taken:
         raise ValueError(
-            f"{path} fits no layer of {model.name}: names or shapes of weights differ everywhere. "
-            "Give a model of the same architecture"
+            f"{source} fits no layer of {model.name}: names or shapes of weights differ "
+            "everywhere. Give a model of the same architecture"
         )
-    names = [layer.name for layer in model.layers if layer.weights]
-    return Loaded(tuple(taken), tuple(name for name in names if name not in taken))
+    left = tuple(layer.name for layer in weighted if layer.name not in taken)
+    over = {name: _shapes(arrays) for name, arrays in weights.items() if name not in taken.values()}
+    return Loaded(tuple(taken), left, _doubt(weighted[-1], left, over, source))
 
 
-def _shapes(layer: keras.layers.Layer) -> list[tuple[int, ...]]:
-    return [tuple(weight.shape) for weight in layer.weights]
+def _doubt(
+    output: keras.layers.Layer,
+    left: tuple[str, ...],
+    over: Mapping[str, list[tuple[int, ...]]],
+    source: str,
+) -> str | None:
+    """Say so when the output layer starts anew although weights of its shapes were there."""
+    fitting = [name for name, shapes in over.items() if shapes == _shapes(output.weights)]
+    if output.name not in left or not fitting:
+        return None
+    return (
+        f"the output layer {output.name!r} starts untrained, although {source} has weights of its "
+        f"shapes, in {fitting[-1]!r}: layers are matched by their names. Rename that layer to take "
+        "its weights"
+    )
+
+
+def _shapes(weights: list[np.ndarray]) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in weights]
 
 
 def _sides(model: keras.Model) -> dict[str, int]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+DIGITS = 12  # of a stepped range's members; the sums of binary fractions are off from 16 on
 Value = bool | int | float | str
 
 
@@ -123,11 +124,15 @@ class FloatRange(_Range):
         return self
 
     def members(self) -> list[Value]:
-        """Give every value; without a step there are too many, and none is given."""
+        """Give every value; without a step there are too many, and none is given.
+
+        They are as a person writes them: 0.3, where adding up gives 0.30000000000000004.
+        """
         if self.step is None:
             return []
         count = self._steps(self.bounds, self.step) + 1
-        return [self._at(self.bounds[0], self.step, index) for index in range(count)]
+        exact = [self._at(self.bounds[0], self.step, index) for index in range(count)]
+        return [float(f"{value:.{DIGITS}g}") for value in exact]
 
     def ends(self) -> list[Value]:
         """Give values such that all are allowed if these are."""

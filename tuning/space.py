@@ -7,15 +7,18 @@ from typing import Any
 
 import keras_tuner
 
+from trainer.config import TrainConfig
 from trainer.fields import MODEL, Tree, get
+from trainer.optimizers import highest_rate
 from tuning.dimensions import Choice, Dimension, Flag, FloatRange, IntRange, Value
 
 Values = dict[str, Any]  # job field by path -> value
 Space = Mapping[str, Dimension]
 
 OPTIONS = "model.options"
+RATE = "train.learning_rate"
 DEFAULT_SPACE: dict[str, Dimension] = {
-    "train.learning_rate": FloatRange(bounds=(1e-4, 1e-2), sampling="log"),
+    RATE: FloatRange(bounds=(1e-4, 1e-2), sampling="log"),
     "train.batch_size": Choice(choice=[32, 64, 128]),
     "train.optimizer": Choice(choice=["adam", "rmsprop", "nesterov"]),
 }
@@ -33,7 +36,7 @@ def declare(space: Space, own: Mapping[str, Any] | None = None) -> keras_tuner.H
             for parent, values in _conditions(space, path).items():
                 scopes.enter_context(declared.conditional_scope(parent, values))
             default = (own or {}).get(path)
-            known = default if _holds(space[path], default, exact=True) else None
+            known = default if _holds(space[path], default) else None
             _declare_one(declared, path, space[path], known)
     return declared
 
@@ -43,16 +46,15 @@ def _declare_one(
 ) -> None:
     if isinstance(dimension, Flag) or set(map(type, dimension.members())) == {bool}:
         declared.Boolean(path, default=default if default is not None else False)
-    elif isinstance(dimension, Choice):
+    elif isinstance(dimension, Choice) or dimension.step is not None:
+        # KerasTuner counts the steps of a range with //, and 0.5 // 0.1 is 4: it has no 0.5 then.
         declared.Choice(path, dimension.members(), default=default)
     elif isinstance(dimension, IntRange):
         low, high = dimension.bounds
-        step, how = dimension.step, dimension.sampling
-        declared.Int(path, low, high, step=step, sampling=how, default=default)
+        declared.Int(path, low, high, sampling=dimension.sampling, default=default)
     else:
         low_, high_ = dimension.bounds
-        step_, how = dimension.step, dimension.sampling
-        declared.Float(path, low_, high_, step=step_, sampling=how, default=default)
+        declared.Float(path, low_, high_, sampling=dimension.sampling, default=default)
 
 
 def contexts(space: Space, path: str) -> Iterable[Values]:
@@ -92,24 +94,26 @@ def _complete(space: Space, values: Values) -> Values:
 def own_values(tree: Tree, space: Space) -> Values:
     """Give the values that the job has now in the space; None where it leaves a field unset.
 
-    Fields that do not matter under the job's own settings are left out.
+    Fields that do not matter under the job's own settings are left out. A rate that is not set is
+    the optimizer's own.
     """
     found: Values = {}
     for path in _parents_first(space):
         matters = all(found.get(p) in allowed for p, allowed in space[path].when.items())
         if matters:
             found[path] = get(tree, path)
+    if RATE in found and found[RATE] is None:
+        found[RATE] = highest_rate(TrainConfig.model_validate(tree.get("train", {})))
     return found
 
 
-def is_member(space: Space, values: Values, exact: bool) -> bool:
-    """Tell whether the space holds these values; `exact`: whether its grid does."""
-    return all(path in space and _holds(space[path], v, exact) for path, v in values.items())
+def is_member(space: Space, values: Values) -> bool:
+    """Tell whether the space holds these values."""
+    return all(path in space and _holds(space[path], v) for path, v in values.items())
 
 
-def _holds(dimension: Dimension, value: Any, exact: bool) -> bool:
-    stepped = not isinstance(dimension, Choice | Flag) and dimension.step is not None
-    if isinstance(dimension, Choice | Flag) or (exact and stepped):
+def _holds(dimension: Dimension, value: Any) -> bool:
+    if isinstance(dimension, Choice | Flag) or dimension.step is not None:
         return value in dimension.members()
     numbers = int if isinstance(dimension, IntRange) else (int, float)
     return isinstance(value, numbers) and dimension.bounds[0] <= value <= dimension.bounds[1]

@@ -46,7 +46,7 @@ class Study:
         if first["event"] != "begin":
             raise DamagedJournal(f"{journal.path} does not begin with the event begin")
         self.own: Values = first["own"]
-        self.held = is_member(space, self.own, exact=config.algorithm == "grid")
+        self.held = is_member(space, self.own)
         own_first = [self.own] if self.held else []
         self.oracle = make_oracle(config, space, self.own, [*own_first, *first["warm"]])
         self.trials: dict[str, Trial] = {}

@@ -28,14 +28,12 @@ def evaluate(run: Run, slice_: SliceBy = None, json: options.Json = False) -> No
         sliced = job.evaluate.model_copy(update={"slices": tuple(slice_)})
         job = job.model_copy(update={"evaluate": sliced})
     console.load_tensorflow()
-    from dataclasses import asdict
-
     from jobs import preparation
 
     model = preparation.load_model(directory)
     _, result = preparation.evaluate(job, preparation.load_data(job), model)
     if json:
-        console.print_json(asdict(result))
+        console.print_json(result.to_json())
     else:
         _print(result)
 

@@ -21,6 +21,7 @@ def find_lr(
     job = load(config, overrides)
     console.load_tensorflow()
     from jobs.rate_finder import find_rate
+    from trainer.optimizers import highest_rate
 
     picture = Path(f"{job.name}-find-lr.png")
     with console.stderr.status("sweeping the learning rate"):
@@ -35,7 +36,7 @@ def find_lr(
             }
         )
         return
-    console.print_table("", ["", ""], _rows(found, job.train.learning_rate, picture))
+    console.print_table("", ["", ""], _rows(found, highest_rate(job.train), picture))
 
 
 def _rows(found: "RateSweep", current: float, picture: Path) -> list[list[str]]:

@@ -27,8 +27,9 @@ ScalingOption = Annotated[
 Labels = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Class names, one per line, in order.")
 ]
-Side = Annotated[
-    int | None, typer.Option(min=1, help="Side of its images, for a model that takes any.")
+ImageSize = Annotated[
+    tuple[int, int] | None,
+    typer.Option(metavar="H W", help="Height and width of its images, for a model of any size."),
 ]
 
 
@@ -64,7 +65,7 @@ def import_(
     name: NameOption,
     scaling: ScalingOption = None,
     labels: Labels = None,
-    image_size: Side = None,
+    image_size: ImageSize = None,
     servers: options.Servers = None,
     settle_seconds: options.SettleSeconds = 30,
     load_seconds: options.LoadSeconds = 300,
@@ -72,6 +73,8 @@ def import_(
     json: options.Json = False,
 ) -> None:
     """Publish a model of Keras 2 (.h5, .keras, SavedModel), or applications/NAME from ImageNet."""
+    if image_size is not None and min(image_size) < 1:
+        raise CommandError(f"--image-size: expected pixels, 1 or more, received {image_size}")
     settling = options.settling(servers, settle_seconds, load_seconds)
     console.load_tensorflow()
     from jobs.importing import Origin, publish_application, publish_file
@@ -80,8 +83,7 @@ def import_(
 
     try:
         names = labels.read_text(encoding="utf-8").split("\n") if labels else []
-        size = (image_size, image_size) if image_size else None
-        origin = Origin(scaling, [line.strip() for line in names if line.strip()], size)
+        origin = Origin(scaling, [line.strip() for line in names if line.strip()], image_size)
         if source.startswith("applications/"):
             version = publish_application(source, name, Store(store), origin)
         else:

@@ -63,7 +63,7 @@ def train(
     runs: options.Runs = Path("runs"),
     json: options.Json = False,
 ) -> None:
-    """Train and evaluate a model; publish nothing.
+    """Train and evaluate a model; publish nothing, also when it is resumed.
 
     With --find-lr: take at most 200 steps at growing learning rates, write the curve of their
     losses to NAME-find-lr.png, suggest a rate, and leave everything else as it is.
@@ -160,7 +160,8 @@ def _carry_out(
     except (Diverged, ServingError, exits.NoTrialCompleted) as problem:
         raise CommandError(str(problem), exits.FAILED) from None
     except Interrupted:
-        message = f"interrupted. Continue with: convoy run --resume {run_dir.path}"
+        verb = "train" if ask.train_only else "run"  # what is resumed must not publish either
+        message = f"interrupted. Continue with: convoy {verb} --resume {run_dir.path}"
         raise CommandError(message, exits.INTERRUPTED) from None
 
 

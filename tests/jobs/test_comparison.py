@@ -98,7 +98,7 @@ def test_what_cannot_be_compared_says_why(tmp_path):
     with pytest.raises(ConfigError, match="is no run"):
         compare([run, tmp_path])
     (run / "evaluation.json").unlink()
-    with pytest.raises(ConfigError, match=r"no scores yet: continue it with convoy run --resume"):
+    with pytest.raises(ConfigError, match=r"no scores yet: continue it with convoy train --resume"):
         compare([run, run])
 
 

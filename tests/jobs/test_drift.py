@@ -24,8 +24,10 @@ app.command()(drift)
 SHARES = np.array([0.5, 0.3, 0.2])
 CARD = {
     "metrics": {
-        "per_class": [{"label": name} for name in ("cat", "dog", "owl")],
-        "confusion": [[90, 10, 0], [10, 45, 5], [0, 5, 35]],  # answers: 100, 60, 40
+        "per_class": [
+            {"label": name, "answers": count}
+            for name, count in (("cat", 100), ("dog", 60), ("owl", 40))
+        ],
         "calibration": {
             "bins": [
                 {"low": 0.0, "high": 0.5, "count": 20},
@@ -74,6 +76,9 @@ def test_a_reference_is_what_the_test_split_was_answered():
     tested = reference(CARD)
     assert (tested.labels, tested.classes) == (["cat", "dog", "owl"], [100, 60, 40])
     assert (tested.edges, tested.confidences) == ([0.0, 0.5, 0.9, 1.0], [20, 60, 120])
+    confusion = [[90, 10, 0], [10, 45, 5], [0, 5, 35]]  # in cards until the answers were counted
+    older = {"metrics": CARD["metrics"] | {"confusion": confusion}}
+    assert reference(older).classes == [100, 60, 40]
     for other in ({}, {"metrics": {"accuracy": 1.0}}, {"metrics": None}):
         with pytest.raises(ValueError, match="nothing to compare with"):
             reference(other)

@@ -1,5 +1,7 @@
 """Models that Convoy did not train: imported, published, served and asked."""
 
+import json
+
 import numpy as np
 import pytest
 import tf_keras
@@ -42,6 +44,23 @@ def test_a_keras_2_model_is_published_and_answers_as_before(workplace, keras2_mo
     assert answer["label"] == ["정상", "녹내장"][expected.argmax()]
     for entry in answer["top"]:
         assert entry["probability"] == pytest.approx(expected[entry["class_id"]], abs=1e-5)
+
+
+def test_a_model_of_any_size_is_imported_for_images_that_are_not_square(workplace):
+    model = tf_keras.Sequential(
+        [
+            tf_keras.layers.Input((None, None, 3)),
+            tf_keras.layers.GlobalAveragePooling2D(),
+            tf_keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    model.save(workplace.path / "any.keras")
+    arguments = ["any.keras", "--name", "any", "--image-size", "10", "20"]
+    version = workplace.result("models", "import", *arguments)["version"]
+    card = workplace.path / "models" / "any" / str(version) / "assets.extra" / "card.json"
+    assert json.loads(card.read_text())["name"] == "any"
+    done = workplace("models", "import", "any.keras", "--name", "x", "--image-size", "0", "20")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
 def test_what_is_no_model_is_refused_with_one_line(workplace):

@@ -55,6 +55,8 @@ def test_a_run_leaves_everything_one_needs_to_judge_it(published):
     assert card["run"] == run.name
     assert card["data"]["counts"] == {"test": 360, "validation": 144, "train": 1293}
     assert card["metrics"]["accuracy"] == outcome["metrics"]["accuracy"]
+    assert "confusion" not in card["metrics"]
+    assert card["machine"]["threads"] == json.loads((run / "precision.json").read_text())["threads"]
     report = (run / "report.html").read_text()
     assert report.count("data:image/png;base64,") >= 2
     assert "http" not in report.replace("http-equiv", "")  # self-contained
@@ -64,7 +66,7 @@ def test_evaluate_repeats_the_scores_of_the_run(published):
     place, outcome = published
     result = place.result("evaluate", outcome["run"])
     assert result["accuracy"] == pytest.approx(outcome["metrics"]["accuracy"])
-    assert sum(map(sum, result["confusion"])) == 360
+    assert sum(count for _, _, count in result["confusion"]) == 360
 
 
 def test_a_finished_run_that_is_resumed_publishes_nothing_new(own_published):
@@ -78,6 +80,51 @@ def test_train_publishes_nothing(workplace):
     outcome = workplace.result("train", "job.toml", "--set", "train.epochs=1")
     assert outcome["status"] == "trained"
     assert not (workplace.path / "models").exists()
+
+
+@pytest.mark.slow
+def test_an_interrupted_train_is_resumed_as_train_and_says_what_has_changed(workplace):
+    code, seen = terminate_when(
+        lambda line: line.startswith("epoch 2/60"),
+        workplace.forkserver,
+        *("-m", "jobs", "train", "job.toml", "--set", "train.epochs=60"),
+        *("--set", "train.early_stopping_patience=60"),
+        cwd=workplace.path,
+    )
+    assert code == 75
+    assert "interrupted. Continue with: convoy train --resume runs/tiny/" in seen[-1]
+    run = workplace.path / seen[-1].rpartition("--resume ")[2].strip()
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace("epochs = 60", "epochs = 4"))
+    began = json.loads((run / "precision.json").read_text())
+    (run / "precision.json").write_text(json.dumps(began | {"threads": began["threads"] + 5}))
+    done = workplace("train", "--resume", str(run), "--json")
+    assert json.loads(done.stdout)["status"] == "trained"
+    assert not (workplace.path / "models").exists()
+    told = f"began with {began['threads'] + 5} threads of TensorFlow and goes on with"
+    assert told in " ".join(done.stderr.split())
+
+
+@pytest.mark.slow
+def test_what_may_be_wrong_with_the_weights_is_told_and_in_the_report(workplace):
+    image = keras.Input((16, 16, 1))
+    x = keras.layers.Conv2D(6, 5, name="conv1")(image)
+    x = keras.layers.Dense(84)(keras.layers.Flatten()(x))
+    keras.Model(image, keras.layers.Dense(10, name="digits")(x)).save(workplace.path / "mine.keras")
+    epoch = ("--set", "train.epochs=1", "--set", "model.weights=mine.keras")
+    done = workplace("train", "job.toml", *epoch, "--json")
+    warning = "the output layer 'logits' starts untrained, although mine.keras has weights of its"
+    assert warning in " ".join(done.stderr.split())
+    report = workplace.path / json.loads(done.stdout)["run"] / "report.html"
+    assert "starts untrained, although mine.keras has weights of its shapes" in report.read_text()
+
+
+def test_batches_that_a_training_does_not_have_cannot_be_accumulated(workplace):
+    one = ("--set", "train.epochs=1", "--set", "train.accumulation_steps=1000")
+    done = workplace("train", "job.toml", *one)
+    assert done.returncode == 2
+    assert "train.accumulation_steps is 1000, and the training has 40 steps" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_model_too_slow_and_too_large_for_the_job_is_not_published(workplace):

@@ -183,6 +183,44 @@ def test_limits_are_read_as_image_data_generator_reads_them():
     assert moves(horizontal_flip=True).flip_y.numpy().max() == 0
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rotation_range": 360},
+        {"rotation_range": -720},
+        {"shear_range": 90},
+        {"shear_range": 270},
+        {"zoom_range": 1.0},
+        {"zoom_range": [0, 3]},
+        {"zoom_range": [0.5, 40]},
+        {"width_shift_range": -0.2},
+        {"width_shift_range": [-10, 0, 10]},
+        {"height_shift_range": 300},
+        {"height_shift_range": -3},
+        {"channel_shift_range": 300},
+        {"brightness_range": [0.5, 8]},
+    ],
+    ids=str,
+)
+def test_values_that_image_data_generator_takes_are_taken(settings):
+    images, _ = augmented(fill_mode="reflect", **settings)
+    assert images.shape == IMAGES.shape
+    assert np.any(images.numpy() != IMAGES)
+
+
+def test_whole_numbers_below_zero_are_read_as_image_data_generator_reads_them():
+    """NumPy cannot choose from -3 numbers, and Keras then takes it for a share of the image."""
+    shifted = moves(width_shift_range=-3)
+    assert np.abs(shifted.right).max() == pytest.approx(3 * 60, rel=0.01)
+
+
+def test_places_too_far_outside_an_image_to_be_counted_are_refused():
+    with pytest.raises(ValueError, match="together reach 40,032 pixels beyond an image of 16x16"):
+        augmented(width_shift_range=[40_000])
+    with pytest.raises(ValueError, match="zoom_range"):
+        augmented(zoom_range=[1, 2000])
+
+
 def test_random_windows_reach_every_place():
     placed = moves((42, 60))
     assert sorted(set(placed.top.numpy())) == [0, 1, 2]
@@ -210,6 +248,8 @@ def test_samples_show_images_before_and_after(changed):
     [
         ({"zoom_range": [1.2, 0.8]}, r"zoom_range \[1\.2, 0\.8\]: expected \[low, high\]"),
         ({"brightness_range": [-1, 1]}, "expected .low, high. with 0 <= low"),
+        ({"zoom_range": 1.5}, "less than or equal to 1"),
+        ({"rotation_range": float("inf")}, "finite number"),
         ({"fill_mode": "mirror"}, "'constant', 'nearest', 'reflect' or 'wrap'"),
         ({"rotation": 3}, "Extra inputs are not permitted"),
     ],

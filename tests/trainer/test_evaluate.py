@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
@@ -24,9 +26,37 @@ def test_scores_are_those_of_their_definitions():
     assert (c.precision, c.recall, c.f1, c.support) == (0.0, 0.0, 0.0, 0)
 
 
-def test_top_k_never_exceeds_the_number_of_classes():
-    result = score(Predictions(PROBABILITIES, LABELS), NAMES, top_k=5)
-    assert result.metrics()["top_3_accuracy"] == 1.0
+@pytest.mark.parametrize("top_k", [3, 5])
+def test_among_all_classes_every_label_is_and_nothing_is_said(top_k):
+    result = score(Predictions(PROBABILITIES, LABELS), NAMES, top_k=top_k)
+    assert result.top_k_accuracy is None
+    assert set(result.metrics()) == {
+        "accuracy", "loss", "macro_f1", "weighted_f1", "calibration_error",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("top_k", [2, 3, 5])
+def test_of_equal_answers_the_first_is_the_best_as_for_accuracy(top_k):
+    random = np.random.default_rng(top_k)
+    coarse = random.integers(1, 4, (200, 6)).astype(np.float32)  # ties in nearly every row
+    coarse[:20] = 1  # a network that has collapsed
+    answers = Predictions(coarse / coarse.sum(axis=1, keepdims=True), random.integers(0, 6, 200))
+    result = score(answers, tuple("abcdef"), top_k=top_k)
+    order = np.argsort(-coarse, axis=1, kind="stable")[:, :top_k]
+    expected = (order == answers.labels[:, None]).any(axis=1).mean()
+    assert result.top_k_accuracy == pytest.approx(expected)
+    assert result.metrics()[f"top_{top_k}_accuracy"] >= result.accuracy
+
+
+def test_only_the_confusions_that_happened_are_written():
+    told = score(Predictions(PROBABILITIES, LABELS), NAMES).to_json()
+    assert told["confusion"] == [[0, 0, 1], [0, 2, 1], [1, 0, 1], [1, 1, 1]]
+    assert [entry["answers"] for entry in told["per_class"]] == [2, 1, 1]
+    many = 1200
+    sure = np.eye(many, dtype=np.float32)
+    told = score(Predictions(sure, np.arange(many)), tuple(map(str, range(many)))).to_json()
+    assert len(told["confusion"]) == many
+    assert len(json.dumps(told, indent=2)) < 500_000
 
 
 def test_certain_and_wrong_answers_give_a_finite_loss():

@@ -1,5 +1,6 @@
 import math
 from dataclasses import dataclass, field
+from functools import partialmethod
 from operator import attrgetter
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 
+from pipeline import DataConfig, load
 from tests.support.waiting import stop_after
 from trainer import network
-from trainer.callbacks import Hooks, Interrupted
+from trainer.callbacks import Diverged, Hooks, Interrupted
 from trainer.config import ModelConfig, TrainConfig
 from trainer.fit import FitResult, fit
 from trainer.history import best_epoch, has_converged, read_history, write_history
@@ -121,6 +123,68 @@ def test_early_stopping_counts_epochs_since_the_best():
     assert not has_converged(history, 3)
     assert not has_converged(history, None)
     assert not has_converged([], 1)
+
+
+def test_an_epoch_that_changed_no_weight_is_no_best_one():
+    history = [{"val_loss": loss, "updates": n} for loss, n in ((1.0, 0), (3.0, 5), (2.0, 5))]
+    assert best_epoch(history) == 3
+    assert best_epoch(history[:1]) == 0
+    assert has_converged(history[:1], 1)
+
+
+@pytest.fixture
+def one_step_iris(data_dir, monkeypatch):
+    """Flowers in batches of all, under a loss scale that float16 overflows at for some steps."""
+    begin = keras.optimizers.LossScaleOptimizer.__init__
+    large = partialmethod(begin, initial_scale=2.0**20)
+    monkeypatch.setattr(keras.optimizers.LossScaleOptimizer, "__init__", large)
+    return load(DataConfig(source="iris", data_dir=str(data_dir)), batch_size=108)
+
+
+def in_float16(data) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return network.build(DROPOUT_NET, data.info, "mixed_float16")
+
+
+def test_epochs_lost_to_float16_are_told_once_and_not_kept(one_step_iris, tmp_path, caplog):
+    config = TRAIN.model_copy(update={"epochs": 12})
+    result = fit(in_float16(one_step_iris), one_step_iris, config, tmp_path)
+    counts = [entry["updates"] for entry in result.history]
+    assert counts == sorted(counts)  # none at first, then one in each epoch
+    assert counts.count(0) > 1
+    assert result.best_epoch > counts.count(0)
+    rates = [entry["learning_rate"] for entry in result.history]
+    assert rates == pytest.approx([count * 3e-3 for count in counts])
+    told = [record.message for record in caplog.records if "changed no weight" in record.message]
+    assert len(told) == 1
+    assert told[0].startswith("epoch 1 changed no weight: in each of its 1 steps")
+
+
+def test_a_training_in_which_no_weight_changed_fails(one_step_iris, tmp_path):
+    config = TRAIN.model_copy(update={"epochs": 2})
+    with pytest.raises(Diverged, match="no weight changed in 2 epochs: .* too large for float16"):
+        fit(in_float16(one_step_iris), one_step_iris, config, tmp_path)
+
+
+def test_accumulating_more_batches_than_an_epoch_has_updates_once_an_epoch(iris, tmp_path):
+    several = TRAIN.model_copy(update={"epochs": 2, "accumulation_steps": 20})
+    result = fit(fresh(iris), iris, several, tmp_path)
+    assert [entry["updates"] for entry in result.history] == [1, 1]
+    with pytest.raises(ValueError, match="accumulation_steps is 25, and the training has 24 steps"):
+        fit(fresh(iris), iris, several.model_copy(update={"accumulation_steps": 25}), tmp_path)
+
+
+def test_a_run_that_accumulates_continues_bit_for_bit(iris, tmp_path):
+    config = TRAIN.model_copy(update={"accumulation_steps": 5, "ema_momentum": 0.9})
+    whole, continued = fresh(iris, seed=1), fresh(iris, seed=99)
+    fit(whole, iris, config, tmp_path / "whole")
+    stopping = Hooks(stop_requested=stop_after(21))  # inside a group of the second epoch
+    with pytest.raises(Interrupted):
+        fit(fresh(iris, seed=1), iris, config, tmp_path / "cut", stopping)
+    fit(continued, iris, config, tmp_path / "cut")
+    for kind in ("variables", "optimizer.variables"):
+        for one, other in zip(attrgetter(kind)(whole), attrgetter(kind)(continued), strict=True):
+            assert np.array_equal(one, other), one.path
 
 
 def test_training_ends_when_validation_no_longer_improves(iris, tmp_path):

@@ -127,6 +127,57 @@ def test_files_that_are_no_model_of_keras_2_are_refused_with_the_reason(tmp_path
             legacy.load(tmp_path / name)
 
 
+class Own(tf_keras.Model):
+    """A network whose forward pass is a method, as Keras' guide calls it: subclassed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = softmax()
+
+    def call(self, inputs, training=False):
+        return self.dense(tf.reshape(inputs, [-1, 144]))
+
+
+def test_saved_models_that_are_no_network_of_layers_are_refused_with_one_line(tmp_path):
+    own = Own()
+    own(IMAGES)
+    own.save(tmp_path / "own", save_format="tf")
+    plain = tf.Module()
+    plain.scale = tf.Variable(2.0)
+    tf.saved_model.save(plain, str(tmp_path / "plain"))
+    three = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax")])
+    three.export(str(tmp_path / "three"), verbose=False)
+    for name, message in {
+        "own": "own is a model of a class of its own",
+        "plain": "plain is a SavedModel that Keras 2 did not write",
+        "three": "three is a SavedModel that Keras 2 did not write",
+    }.items():
+        with pytest.raises(ValueError, match=message) as refused:
+            legacy.load(tmp_path / name)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", ["half.h5", "half.keras", "half"])
+def test_half_precision_of_training_is_no_matter_of_the_import(tmp_path, policy, name):
+    tf_keras.mixed_precision.set_global_policy(policy)
+    try:
+        head = tf_keras.Sequential([tf_keras.layers.Dense(3), tf_keras.layers.Softmax()])
+        model = network(tf_keras.layers.Rescaling(2.0), head)
+        model.save(tmp_path / name, save_format={"half": "tf"}.get(name))
+    finally:
+        tf_keras.mixed_precision.set_global_policy("float32")
+    imported, _ = legacy.load(tmp_path / name)
+    whole = network(
+        tf_keras.layers.Rescaling(2.0), tf_keras.layers.Dense(3), tf_keras.layers.Softmax()
+    )
+    whole.set_weights(model.get_weights())
+    np.testing.assert_allclose(imported(IMAGES), whole(IMAGES), atol=1e-6)
+    dtypes = {layer.compute_dtype for layer in imported.model._flatten_layers()}
+    assert dtypes == {"float32"}
+
+
 def test_a_saved_models_lambda_layer_is_the_graph_that_it_became(tmp_path):
     model = network(tf_keras.layers.Lambda(lambda x: x * 2), softmax())
     model.save(tmp_path / "code", save_format="tf")

@@ -14,7 +14,7 @@ RIGHT = GIVEN[np.arange(4), TRUTH]
 EXPECTED = {
     "cross_entropy": -np.log(RIGHT),
     "focal": -((1 - RIGHT) ** 2) * np.log(RIGHT),
-    "squared_error": np.sum((GIVEN - np.eye(3)[TRUTH]) ** 2, axis=1),
+    "squared_error": np.mean((GIVEN - np.eye(3)[TRUTH]) ** 2, axis=1),
 }
 
 
@@ -29,8 +29,8 @@ def test_the_losses_of_all_outputs_are_weighed_and_added(two_headed, digits):
 def test_history_tells_of_the_main_output_alone(two_headed, digits, tmp_path):
     result = fit(two_headed, digits, TRAIN, tmp_path, loss_weights={"aux1": 0.3})
     assert set(result.history[0]) == {
-        "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "rollbacks",
-        "seconds",
+        "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "updates",
+        "rollbacks", "seconds",
     }  # fmt: skip
 
 
@@ -61,6 +61,6 @@ def test_mixed_labels_are_shares_of_classes(name):
     shares, probabilities = tf.constant([[0.25, 0.0, 0.75]]), tf.constant([[0.5, 0.3, 0.2]])
     expected = {
         "focal": -0.25 * 0.25 * np.log(0.5) - 0.75 * 0.64 * np.log(0.2),
-        "squared_error": 0.25**2 + 0.3**2 + 0.55**2,
+        "squared_error": (0.25**2 + 0.3**2 + 0.55**2) / 3,
     }
     assert LOSSES[name](shares, probabilities).numpy() == pytest.approx(expected[name], abs=1e-5)

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.accumulation import check_accumulation, finish_epoch
 from trainer.config import OptimizerName, TrainConfig
 from trainer.objective import compile_model, cross_entropy
 from trainer.optimizers import (
     OPTIMIZERS,
     check_options,
     current_rate,
+    last_rate,
     make_optimizer,
     multiply_rate,
     rate_scale,
+    updates,
 )
 from trainer.schedule_config import ScheduleConfig
 
@@ -112,6 +115,58 @@ def test_accumulating_two_batches_equals_one_batch_of_both():
     assert weights(trained(config)) == pytest.approx(weights(whole), abs=1e-6)
 
 
+def test_the_last_batches_of_an_epoch_are_applied_though_they_are_fewer():
+    """Three of four batches, then the one that is left: as one batch of 12, then one of 4."""
+    model = trained(TrainConfig(optimizer="sgd", learning_rate=0.1, accumulation_steps=3))
+    finish_epoch(model)
+    finish_epoch(model)  # nothing is left
+    expected = tiny()
+    compile_model(expected, TrainConfig(optimizer="sgd", learning_rate=0.1))
+    examples = batches().unbatch()
+    train(expected, examples.take(12).batch(12))
+    train(expected, examples.skip(12).take(4).batch(4))
+    assert weights(model) == pytest.approx(weights(expected), abs=1e-6)
+    assert updates(model.optimizer) == 2
+
+
+def test_the_rate_of_accumulated_batches_is_that_of_updates():
+    schedule = ScheduleConfig(name="step", factor=0.5, every_epochs=1)
+    config = TrainConfig(
+        optimizer="sgd", learning_rate=0.4, schedule=schedule, accumulation_steps=3
+    )
+    model = tiny()
+    compile_model(model, config, steps_per_epoch=4)  # two updates
+    train(model, batches().take(4))
+    finish_epoch(model)
+    assert last_rate(model.optimizer) == pytest.approx(0.4)
+    assert current_rate(model.optimizer) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "allowed"),
+    [
+        ({"epochs": 2, "accumulation_steps": 12}, 6, True),
+        ({"epochs": 2, "accumulation_steps": 13}, 6, False),
+        ({"epochs": 9, "accumulation_steps": 7, "frozen": True, "fine_tune": {"epochs": 1}}, 6,
+         False),
+    ],
+)  # fmt: skip
+def test_more_batches_than_a_training_has_cannot_be_accumulated(settings, steps, allowed):
+    config = TrainConfig.model_validate(settings)
+    if allowed:
+        check_accumulation(config, steps)
+        return
+    with pytest.raises(ValueError, match="no weight would change before its end. Set it to at "):
+        check_accumulation(config, steps)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"), [("adam", 1e-3), ("sgd", 1e-2), ("nesterov", 1e-2), ("adafactor", 1e-3)]
+)
+def test_a_rate_that_is_not_set_is_the_optimizers_own(name, rate):
+    assert current_rate(make_optimizer(TrainConfig(optimizer=name), 1)) == pytest.approx(rate)
+
+
 @pytest.mark.parametrize("way", ["clipnorm", "global_clipnorm", "clipvalue"])
 def test_clipping_bounds_a_step(way):
     config = TrainConfig(optimizer="sgd", learning_rate=1.0, **{way: 1e-4})
@@ -132,6 +187,16 @@ def test_weight_decay_shrinks_kernels_and_spares_biases():
     for layer, kernel in zip(model.layers[1:], kernels, strict=True):
         assert layer.kernel.numpy() == pytest.approx(kernel * 0.95, rel=1e-5)
         assert np.array_equal(layer.bias.numpy(), np.ones(layer.bias.shape))
+
+
+def test_weight_decay_spares_every_vector_whatever_its_name():
+    """ConvNeXt's layer scale begins at 1e-6, and means something there."""
+    kernel, scale = keras.Variable(np.ones((2, 2)), name="kernel"), keras.Variable([1e-6, 1e-6])
+    optimizer = make_optimizer(TrainConfig(optimizer="adamw", weight_decay=0.5), 1)
+    optimizer.build([kernel, scale])
+    optimizer.apply([tf.zeros((2, 2)), tf.zeros((2,))], [kernel, scale])
+    assert (kernel.numpy() < 1).all()
+    assert scale.numpy() == pytest.approx([1e-6, 1e-6])
 
 
 def test_options_reach_the_optimizer():

@@ -60,7 +60,9 @@ def full_page(augmented: Splits) -> str:
         "a <b>run</b>", data.info, evaluation, predictions,
         status="not_blessed", rules=FINDINGS, blessing=RULES,
         offenders=[("duplicates\nfile.png", np.full((16, 16, 1), 90, np.uint8))],
-        training=TrainingFacts("float32: no GPU", [{"waiting_share": 0.02}], {"train": 12.0}),
+        training=TrainingFacts(
+            "float32: no GPU", [{"waiting_share": 0.02}], {"train": 12.0}, ["its head <is> anew"]
+        ),
         card={"run": "r-1", "seeds": {"data": 0}, "git_revision": "f" * 40},
         config='name = "digits"\n' + 'key = "' + "long " * 60 + '"\n',
         more=[Section("Search", "<p>12 trials</p>", "Found by a search.")],
@@ -92,6 +94,7 @@ def test_every_part_that_there_is_something_to_tell_of_has_a_section(full_page):
     assert "1 of 2 rules broken" in full_page
     assert "not blessed" in full_page
     assert "float32: no GPU" in full_page
+    assert "its head &lt;is&gt; anew" in full_page
     assert len(full_page.encode()) < HEAVIEST
 
 

@@ -168,6 +168,78 @@ def test_published_weights_of_keras_2_are_taken_by_name(tmp_path):
     np.testing.assert_allclose(trunk(image), published(image), atol=1e-5)
 
 
+def keras_lenet(output: str) -> tf_keras.Model:
+    """The layers of `lenet5` by its names, with an output layer of another."""
+    return tf_keras.Sequential(
+        [
+            tf_keras.layers.Input((*SIZE, 3)),
+            tf_keras.layers.Conv2D(6, 5, activation="sigmoid", name="conv1"),
+            tf_keras.layers.AveragePooling2D(),
+            tf_keras.layers.Conv2D(16, 5, activation="sigmoid", name="conv2"),
+            tf_keras.layers.AveragePooling2D(),
+            tf_keras.layers.Flatten(),
+            tf_keras.layers.Dense(120, "sigmoid", name="dense1"),
+            tf_keras.layers.Dense(84, "sigmoid", name="dense2"),
+            tf_keras.layers.Dense(5, "softmax", name=output),
+        ]
+    )
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_output_layer_that_keras_calls_predictions_is_taken(tmp_path, whole):
+    trained = keras_lenet("predictions")
+    path = tmp_path / "published.h5"
+    trained.save(path) if whole else trained.save_weights(path)
+    model = zoo.build("lenet5", image_size=SIZE, num_classes=5)
+    loaded = transfer.load_weights(model, path)
+    assert (loaded.left, loaded.doubt) == ((), None)
+    images, _ = batch()
+    np.testing.assert_allclose(model(images), trained(np.asarray(images)), atol=1e-6)
+
+
+def test_an_output_layer_left_untrained_that_would_fit_is_told(tmp_path):
+    keras_lenet("answers").save_weights(tmp_path / "published.h5")
+    loaded = transfer.load_weights(
+        zoo.build("lenet5", image_size=SIZE, num_classes=5), tmp_path / "published.h5"
+    )
+    assert loaded.left == ("logits",)
+    assert loaded.doubt is not None
+    assert "the output layer 'logits' starts untrained" in loaded.doubt
+    assert "in 'answers': layers are matched by their names" in loaded.doubt
+    other = zoo.build("lenet5", image_size=SIZE, num_classes=7)
+    assert transfer.load_weights(other, tmp_path / "published.h5").doubt is None
+
+
+def test_layers_inside_a_model_that_is_a_layer_are_taken(tmp_path):
+    trunk = zoo.build("lenet5", image_size=SIZE, num_classes=5)
+    nested = keras.Sequential([keras.Input((*SIZE, 3)), trunk])
+    nested.save(tmp_path / "nested.keras")
+    model = zoo.build("lenet5", image_size=SIZE, num_classes=5)
+    assert transfer.load_weights(model, tmp_path / "nested.keras").left == ()
+    images, _ = batch()
+    np.testing.assert_array_equal(model(images), trunk(images))
+
+
+def test_a_file_that_is_cut_off_is_named(tmp_path):
+    (tmp_path / "cut.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(ValueError, match=r"cut\.h5 cannot be read as Keras 2's weights"):
+        transfer.load_weights(lenet(), tmp_path / "cut.h5")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("builder", ["VGG16", "VGG19"])
+def test_a_whole_published_vgg_is_taken_and_then_agrees(tmp_path, builder):
+    published = getattr(tf_keras.applications, builder)(
+        weights=None, input_shape=(32, 32, 3), classes=20
+    )
+    published.save_weights(tmp_path / "published.h5")
+    model = zoo.build(builder.lower(), image_size=SIZE, num_classes=20)
+    assert transfer.load_weights(model, tmp_path / "published.h5").left == ()
+    image = np.random.default_rng(0).normal(size=(2, 32, 32, 3)) * 50
+    np.testing.assert_allclose(model(image), published(image), atol=1e-5)
+
+
 def test_wrong_sources_say_what_was_expected(tmp_path):
     with pytest.raises(ValueError, match="expected a run with model.keras, or a .keras"):
         transfer.load_weights(lenet(), tmp_path)

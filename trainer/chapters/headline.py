@@ -47,25 +47,28 @@ def _accuracy(evaluation: Evaluation) -> str:
 def _cards(evaluation: Evaluation, model: keras.Model) -> list[tuple[str, str, str]]:
     cost = flops.count(model)
     loss, macro = evaluation.intervals["loss"], evaluation.intervals["macro_f1"]
+    error, tendency = evaluation.calibration.error, _tendency(evaluation)
+    size, work = engineering(cost.parameters), engineering(cost.multiply_adds)
     return [
         ("log loss", f"{evaluation.loss:.4f}", f"{loss.low:.4f} to {loss.high:.4f}"),
         ("macro F1", f"{evaluation.macro_f1:.3f}", f"{macro.low:.3f} to {macro.high:.3f}"),
         ("weighted F1", f"{evaluation.weighted_f1:.3f}", "by examples of a class"),
-        (f"top-{evaluation.top_k}", f"{evaluation.top_k_accuracy:.1%}", "label among the best"),
-        ("calibration error", f"{evaluation.calibration.error:.3f}", _tendency(evaluation)),
-        (
-            "parameters",
-            engineering(cost.parameters),
-            f"{engineering(cost.multiply_adds)} mult-adds",
-        ),
+        *_top_k(evaluation),
+        ("calibration error", f"{error:.3f}", tendency),
+        ("parameters", size, f"{work} mult-adds"),
     ]
 
 
+def _top_k(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    share = evaluation.top_k_accuracy
+    if share is None:
+        return []
+    return [(f"top-{evaluation.top_k}", f"{share:.1%}", "label among the best")]
+
+
 def _tendency(evaluation: Evaluation) -> str:
-    excess = evaluation.calibration.overconfidence
-    if abs(excess) < 0.005:
-        return "as sure as it is right"
-    return "too sure of itself" if excess > 0 else "more often right than sure"
+    interval = evaluation.intervals["calibration_error"]
+    return evaluation.calibration.tendency(interval).partition(",")[0]
 
 
 def decimals(examples: int) -> int:

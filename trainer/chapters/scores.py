@@ -28,11 +28,11 @@ def _class_row(score: ClassScore) -> list[str]:
 def calibration(evaluation: Evaluation) -> Section:
     """Give the reliability diagram."""
     found = evaluation.calibration
-    error, excess = found.error, found.overconfidence
-    side = "above" if excess > 0 else "below"
+    error, interval = found.error, evaluation.intervals["calibration_error"]
     note = (
-        f"Expected calibration error {error:.3f} over {len(found.bins)} bins; mean confidence is "
-        f"{abs(excess):.1%} {side} accuracy. A bar that ends at its diamond is honest."
+        f"Expected calibration error {error:.3f} over {len(found.bins)} bins, "
+        f"{evaluation.confidence:.0%} interval {interval.low:.3f} to {interval.high:.3f}: the "
+        f"network is {found.tendency(interval)}. A bar that ends at its diamond is honest."
     )
     described = f"reliability diagram: accuracy over confidence, calibration error {error:.3f}"
     return Section(

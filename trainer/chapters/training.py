@@ -1,6 +1,7 @@
 """How the training went: its curves, its speed and where its time went."""
 
 import statistics
+from collections.abc import Sequence
 
 from pipeline.dataset import Splits
 from trainer import figures, page
@@ -9,8 +10,8 @@ from trainer.page import Section
 from trainer.summary import TrainingFacts
 
 
-def curves(history: History) -> Section:
-    """Give loss and accuracy over epochs, and the learning rate where it was recorded."""
+def curves(history: History, warnings: Sequence[str] = ()) -> Section:
+    """Give loss and accuracy over epochs, the learning rate where it was recorded, and warnings."""
     best = best_epoch(history)
     kept = history[best - 1]
     drawn = [
@@ -26,7 +27,8 @@ def curves(history: History) -> Section:
     note = (
         f"{len(history)} epochs; the weights of epoch {best}, the lowest validation loss, are kept."
     )
-    return Section("Learning curves", page.charts(drawn), note + _rollbacks(history))
+    told = "".join(f"{page.badge('warning', 'fair')}{page.paragraph(text)}" for text in warnings)
+    return Section("Learning curves", told + page.charts(drawn), note + _rollbacks(history))
 
 
 def speed(history: History, data: Splits, told: TrainingFacts) -> Section:

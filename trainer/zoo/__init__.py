@@ -47,11 +47,15 @@ def build(
 
     Image networks take [N, H, W, C] floats scaled as `MODELS[name].scaling` says; `mlp` and
     `mlp_wide` take [N, features]. `options` are those of the family (see `check_options`).
-    Raises ValueError for an unknown name or option, and for an image too small for the network.
+    Raises ValueError for an unknown name or option, for an image too small for the network, and
+    for less than two classes.
     """
     checked = check_options(name, options)
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, not {num_classes!r}")
+    if num_classes < 2:
+        raise ValueError(
+            f"num_classes must be at least 2, not {num_classes!r}: the probabilities of a softmax "
+            "sum to 1, so that of a single class is always 1. Yes or no is two classes"
+        )
     inputs = find(name).inputs(image_size, channels, features)
     outputs = find(name).connect(inputs, num_classes, checked)
     return keras.Model(inputs, outputs, name=name.replace("/", "_"))

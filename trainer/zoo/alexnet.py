@@ -14,14 +14,21 @@ from trainer.zoo.head import classify, hidden
 class AlexNetOptions(Options):
     """Options of `alexnet`."""
 
-    norm: Norm = Field("lrn", description="after the first two convolutions; lrn is the paper's")
+    norm: Norm = Field(
+        "lrn",
+        description="after the first two convolutions: lrn is the paper's, batch the course's form",
+    )
     dropout: Rate = Field(0.5, description="share of each dense layer's neurons dropped")
     classifier: Widths = Field((4096, 4096), description="neurons of the dense layers")
 
 
 @dataclass(frozen=True)
 class AlexNet(Architecture):
-    """Five convolutions with overlapping pooling, then dense layers."""
+    """Five convolutions with overlapping pooling, then dense layers.
+
+    With batch normalisation it is the course's listing: that stands behind the pooling, the first
+    convolution keeps the border, and the last is not pooled.
+    """
 
     options = AlexNetOptions
 
@@ -32,23 +39,36 @@ class AlexNet(Architecture):
     def connect(
         self, inputs: keras.KerasTensor, num_classes: int, options: AlexNetOptions
     ) -> keras.KerasTensor:
-        """Convolve and pool down to 6x6 for images of 224x224, then classify."""
+        """Convolve and pool down to 6x6 for images of 224x224 (13x13 by the course), classify."""
         conv = ConvBN(options.activation, options.initializer, batch_norm=False, bias=True)
-        x = pad(inputs, 2, "input")
-        x = layers.Conv2D(96, 11, 4, kernel_initializer=options.initializer, name="conv1")(x)
-        x = layers.Activation(options.activation, name="conv1_act")(x)
-        x = _pool(normalise(x, options.norm, "conv1"), "pool1")
-        x = conv(x, 256, 5, name="conv2")
-        x = _pool(normalise(x, options.norm, "conv2"), "pool2")
+        course = options.norm == "batch"
+        x = _smaller(_first(inputs, options, course), options.norm, 1)
+        x = _smaller(conv(x, 256, 5, name="conv2"), options.norm, 2)
         for i, filters in enumerate((384, 384, 256), start=3):
             x = conv(x, filters, 3, name=f"conv{i}")
-        x = layers.Flatten(name="flatten")(_pool(x, "pool5"))
+        x = layers.Flatten(name="flatten")(x if course else _pool(x, "pool5"))
         for i, units in enumerate(options.classifier, start=6):
             x = hidden(x, units, options, f"dense{i}")
         return classify(x, num_classes, options)
 
 
 VARIANTS: dict[str, Architecture] = {"alexnet": AlexNet()}
+
+
+def _first(inputs: keras.KerasTensor, options: AlexNetOptions, course: bool) -> keras.KerasTensor:
+    """Convolve by 11x11 windows every 4 pixels, over a border of 2 or TensorFlow's "same"."""
+    x = inputs if course else pad(inputs, 2, "input")
+    padding = "same" if course else "valid"
+    initializer = options.initializer
+    x = layers.Conv2D(96, 11, 4, padding, kernel_initializer=initializer, name="conv1")(x)
+    return layers.Activation(options.activation, name="conv1_act")(x)
+
+
+def _smaller(x: keras.KerasTensor, norm: Norm, stage: int) -> keras.KerasTensor:
+    """Normalise and pool; batch normalisation, the course's, comes behind the pooling."""
+    if norm == "batch":
+        return normalise(_pool(x, f"pool{stage}"), norm, f"conv{stage}")
+    return _pool(normalise(x, norm, f"conv{stage}"), f"pool{stage}")
 
 
 def _pool(x: keras.KerasTensor, name: str) -> keras.KerasTensor:

@@ -1,7 +1,7 @@
 """What every family of the zoo declares: its paper, its input, its options, its graph."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
@@ -25,6 +25,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Width = Annotated[int, Field(ge=1)]
 Widths = Annotated[tuple[Width, ...], Strict(False)]  # a job file's lists are welcome
 
+Published = Callable[..., keras.Model]  # a builder of keras.applications
 Outputs = Any  # one KerasTensor, or a dict of them by name; Keras has no public type for it
 
 
@@ -47,7 +48,8 @@ class Architecture(ABC):
 
     `scaling` names the preprocessing that the network's weights expect; `pipeline` applies it, so
     the network itself starts at scaled floats. `min_image_size` is the side in pixels of the
-    smallest square image, None for networks that take vectors.
+    smallest square image, None for networks that take vectors. `published` is the builder of
+    keras.applications whose layers have the same names and weights, where there is one.
     """
 
     _: KW_ONLY
@@ -55,6 +57,7 @@ class Architecture(ABC):
     min_image_size: int | None
     scaling: Scaling = "unit"
     takes: Takes = "image"
+    published: Published | None = None
     auxiliary_loss_weights: Mapping[str, float] = field(
         default_factory=lambda: MappingProxyType({})
     )  # by output name, for networks built with more outputs than "probabilities"

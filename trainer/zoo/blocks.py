@@ -1,6 +1,6 @@
 """Networks of a single block, to see what it computes and costs: inception and residual."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 import keras
 from keras import layers
@@ -72,10 +72,11 @@ def _bottleneck(x: keras.KerasTensor, conv: ConvBN) -> keras.KerasTensor:
 
 
 def _residual(x: keras.KerasTensor, conv: ConvBN) -> keras.KerasTensor:
-    """Widen to 128 channels, then add what a 64-channel detour makes of them."""
+    """Widen to 128 channels, add what a 64-channel detour makes of them, and then rectify."""
     x = conv(x, 128, 3, name="block_conv1")
     y = conv(x, 64, 3, name="block_conv2")
-    return add(x, conv(y, 128, 3, name="block_conv3"), conv, 1, "block")
+    y = replace(conv, activation="linear")(y, 128, 3, name="block_conv3")
+    return add(x, y, conv, 1, "block")
 
 
 _BLOCKS = {"naive": _naive, "bottleneck": _bottleneck, "residual": _residual}

@@ -70,6 +70,6 @@ VARIANTS: dict[str, Architecture] = {
     "vgg11_lrn": VGG(_three(1, 1, 2, 2, 2), lrn=True),
     "vgg13": VGG(_three(2, 2, 2, 2, 2)),
     "vgg16_1x1": VGG((*_three(2, 2), (3, 3, 1), (3, 3, 1), (3, 3, 1))),
-    "vgg16": VGG(_three(2, 2, 3, 3, 3)),
-    "vgg19": VGG(_three(2, 2, 4, 4, 4)),
+    "vgg16": VGG(_three(2, 2, 3, 3, 3), published=keras.applications.VGG16),
+    "vgg19": VGG(_three(2, 2, 4, 4, 4), published=keras.applications.VGG19),
 }

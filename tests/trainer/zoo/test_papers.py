@@ -71,6 +71,14 @@ def test_alexnet_on_small_images_leaves_out_the_pool_that_no_longer_fits():
     assert [line.name for line in small.layers if "Pooling" in line.kind] == ["pool1", "pool2"]
 
 
+def test_alexnet_of_the_course_has_no_third_pool():
+    course = cost("alexnet", num_classes=10, norm="batch")
+    assert course.parameters == 197_784_330
+    names = [line.name for line in course.layers if line.parameters or "Pool" in line.kind]
+    assert names[:6] == ["conv1", "pool1", "conv1_bn", "conv2", "pool2", "conv2_bn"]
+    assert "pool5" not in names
+
+
 def test_course_listing_of_the_bottleneck_module_behind_a_dense_layer():
     inputs = keras.Input((28, 28, 3))
     x = layers.Dense(192)(inputs)

@@ -70,7 +70,8 @@ def test_wrong_names_and_options_are_refused_before_anything_is_built(name, opti
         ({"image_size": (15, 40)}, r"image_size \(15, 40\) is too small: .* takes is \(16, 16\)"),
         ({"image_size": None}, r"image_size must be \(height, width\) in pixels, not None"),
         ({"image_size": (32, 32), "channels": 4}, "channels must be 1 or 3, not 4"),
-        ({"image_size": (32, 32), "num_classes": 0}, "num_classes must be at least 1, not 0"),
+        ({"image_size": (32, 32), "num_classes": 0}, "num_classes must be at least 2, not 0"),
+        ({"image_size": (32, 32), "num_classes": 1}, "at least 2, not 1: .* is always 1"),
     ],
 )
 def test_impossible_inputs_are_refused_with_what_is_possible(arguments, message):

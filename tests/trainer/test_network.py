@@ -1,0 +1,55 @@
+"""The weights that a job's network starts from."""
+
+import keras
+import numpy as np
+import pytest
+import tf_keras
+from keras.src.utils import file_utils
+
+from pipeline.dataset import DataInfo
+from trainer import network
+from trainer.config import ModelConfig
+
+SMALL = {"classifier": [8]}
+
+
+def images(channels: int = 3) -> DataInfo:
+    return DataInfo("photos", "", ("cat", "dog"), {}, (32, 32, channels))
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch) -> tf_keras.Model:
+    """What Keras would fetch: the trunk's file, with other weights."""
+    model = tf_keras.applications.VGG16(weights=None, include_top=False)
+    model.save_weights(tmp_path / "notop.h5")
+    monkeypatch.setattr(file_utils, "get_file", lambda *_, **__: str(tmp_path / "notop.h5"))
+    return model
+
+
+def test_vgg_starts_from_imagenet(published):
+    warned: list[str] = []
+    config = ModelConfig(name="vgg16", weights="imagenet", options=SMALL)
+    model = network.start(config, images(), "float32", warned.append)
+    trunk = keras.Model(model.input, model.get_layer("block5_pool").output)
+    image = np.random.default_rng(0).normal(size=(1, 32, 32, 3)) * 50
+    np.testing.assert_allclose(trunk(image), published(image), atol=1e-5)
+    assert warned == []  # the head is for other classes
+
+
+def test_a_network_that_nobody_publishes_weights_of_says_which_have_them():
+    config = ModelConfig(name="lenet5", weights="imagenet")
+    with pytest.raises(ValueError, match="for lenet5. They are there for vgg16, vgg19 and every"):
+        network.start(config, images())
+
+
+def test_an_output_layer_that_may_have_been_meant_is_warned_of(tmp_path):
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(50, "relu", name="hidden1")(inputs)
+    trained = keras.Model(inputs, keras.layers.Dense(2, "softmax", name="answers")(hidden))
+    trained.save(tmp_path / "mine.keras")
+    warned: list[str] = []
+    config = ModelConfig(name="mlp", weights=str(tmp_path / "mine.keras"))
+    vectors = DataInfo("flowers", "", ("a", "b"), {}, (4,))
+    network.start(config, vectors, "float32", warned.append)
+    [warning] = warned
+    assert warning.startswith("model.weights: the output layer 'logits' starts untrained")
