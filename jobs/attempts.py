@@ -3,10 +3,9 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.child import Child, Ended
-from jobs.exits import INTERRUPTED
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +16,9 @@ Command = Callable[[str | None], list[str]]  # the run to resume, or None -> the
 class Patience:
     """How often a run that was interrupted or killed is resumed, and after how many seconds.
 
-    Any other failure is final until the run is next due: the same settings on the same data would
-    fail the same way.
+    So is one that another run of its name has kept out. One that cannot be resumed, because its
+    data have changed or it is gone, is started anew. Any other failure is final until the run is
+    next due: the same settings on the same data would fail the same way.
     """
 
     retries: int = 2
@@ -44,18 +44,24 @@ class Attempts:
     ) -> tuple[Ended, int] | None:
         """Run the command and give its end and the number of attempts; None when stopped before.
 
-        `on_run` is told each run directory as soon as it is known.
+        `on_run` is told each run directory as soon as it is known. A child may be tied to the
+        thread that starts it, so this one waits for its end.
         """
         ended, tries = None, 0
         while (child := self._start(command(resume), on_run)) is not None:
-            ended = child.wait()
-            tries += 1
+            ended, tries = child.wait(), tries + 1
+            if resume and ended.refused:
+                log.info("cannot resume %s, starting anew: %s", resume, ended.message)
+                resume = None
+                continue
             resume = ended.run or resume
-            if not _worth_another(ended) or tries > self._patience.retries or self.stopping:
+            if not ended.unfinished or tries > self._patience.retries or self.stopping:
                 break
-            log.info("run %s ended with code %d, resuming it", resume, ended.code)
+            again = f"resuming {resume}" if resume else "starting again"
+            log.info("ended with code %d, %s", ended.code, again)
             self._stopping.wait(self._patience.seconds)
-        return (ended, tries) if ended else None
+        # An attempt that ended before it said its run was one at the run of the attempt before it.
+        return (replace(ended, run=resume), tries) if ended else None
 
     def stop(self) -> None:
         """Start nothing more, and ask the running child to stop; each call asks it again."""
@@ -70,7 +76,3 @@ class Attempts:
                 return None
             self._child = Child(command, self._on_line, on_run)
             return self._child
-
-
-def _worth_another(ended: Ended) -> bool:
-    return ended.code == INTERRUPTED or ended.code < 0

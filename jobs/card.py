@@ -1,6 +1,5 @@
 """Where a model comes from: what one needs to know, or to train it again."""
 
-import json
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from jobs import origin
 from jobs.config import Job
 from jobs.fingerprint import fingerprint
-from jobs.rundir import RunDir
+from jobs.rundir import RunDir, in_order
 from jobs.tuned import SEARCH
 from jobs.values import BEST_VALUES
 from pipeline.dataset import DataInfo
@@ -69,11 +68,11 @@ def _search(job: Job, run: RunDir) -> dict[str, Any] | None:
         return {**made, "values": made["best"]["values"]}
     settings = job.model_dump(mode="json", by_alias=True)
     searches = run.path.parent.with_name(f"{run.path.parent.name}-tune")
-    for path in sorted(searches.glob(f"*/{BEST_VALUES}"), reverse=True):
-        values = json.loads(path.read_text(encoding="utf-8"))["values"]
+    for place in reversed(in_order(searches, BEST_VALUES)):
+        values = RunDir(place).read_json(BEST_VALUES)["values"]
         chosen = {key: value for key, value in values.items() if "/" not in key}  # not the tuner's
         if chosen and all(_lookup(settings, key) == value for key, value in chosen.items()):
-            return {"run": path.parent.name, "values": chosen}
+            return {"run": place.name, "values": chosen}
     return None
 
 

@@ -10,6 +10,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import IO, Any
 
+from jobs.exits import INTERRUPTED, USAGE
+from jobs.lock import is_refusal
+
 RUN = re.compile(r"run (\S.*)")  # the first thing that `convoy run` says
 LAST_WORDS = 5.0  # seconds for reading what is left when the process is gone
 
@@ -22,6 +25,20 @@ class Ended:
     run: str | None  # its run directory
     result: dict[str, Any]  # its JSON on stdout; empty when there was none
     message: str  # its last line on stderr
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether its run can go on: it was interrupted, killed, or kept out by another's lock."""
+        return self.code < 0 or self.code == INTERRUPTED or self._kept_out
+
+    @property
+    def refused(self) -> bool:
+        """Whether what was asked for is wrong, and would be the next time."""
+        return self.code == USAGE and not self._kept_out
+
+    @property
+    def _kept_out(self) -> bool:
+        return self.code == USAGE and is_refusal(self.message)
 
 
 class Child:

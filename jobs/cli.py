@@ -28,6 +28,7 @@ from jobs.commands import (
     zoo,
 )
 from jobs.exits import USAGE, CommandError
+from serving.stderr import keep_stderr
 
 app = typer.Typer(
     name="convoy",
@@ -67,6 +68,7 @@ app.add_typer(config.app, name="config")
 
 def main() -> None:
     """Run the command and end the process with its exit code."""
+    keep_stderr()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
     try:
         app()

@@ -1,7 +1,8 @@
 """When a schedule is due: cron expressions by the wall clock of a time zone, or a fixed interval.
 
 APScheduler's own cron trigger takes 0 for Monday, joins day and weekday by "and", and fires twice
-in the hour that the end of summer time repeats. Here they mean what cron(8) means.
+in the hour that the end of summer time repeats, whatever it is told. Here they mean what cron(8)
+means.
 """
 
 import re
@@ -22,15 +23,18 @@ SHORTHANDS = {
     "@yearly": "0 0 1 1 *",
 }
 TICK = timedelta(microseconds=1)
+PUT_BACK = timedelta(hours=3)  # more than any clock is, as cron(8) has it
 WEEKDAYS = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/(\d+))?")
 
 
 class WallClock(BaseTrigger):
-    """Due when the wall clock of `zone` matches an expression, each of its times once.
+    """Due when the wall clock of `zone` matches an expression.
 
-    In the hour that the end of summer time repeats only the first pass counts; a time that its
-    start leaves out is due an hour later by the clock. `jitter`: up to so many seconds are added,
-    so that many machines do not start at once.
+    Summer time is what cron(8) makes of it. Expressions that are due every hour or more often, by a
+    `*` for the minute or the hour, follow the clock: through both passes of the hour that the end
+    of summer time repeats, and not at times that its start leaves out. Others are due once: in the
+    first pass, or an hour later by the clock. `jitter`: up to so many seconds are added, so that
+    many machines do not start at once.
     """
 
     def __init__(self, expression: str, zone: tzinfo, jitter: float = 0.0) -> None:
@@ -38,17 +42,43 @@ class WallClock(BaseTrigger):
         self.zone = zone
         self._jitter = jitter
         self._patterns = _patterns(expression)
+        self._follows = _is_frequent(expression)
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
         """Give the first time after `previous`, or from `now` on; None when there is none."""
         after = previous.astimezone(UTC) if previous else now.astimezone(UTC) - TICK
-        wall = self._next(after.astimezone(self.zone).replace(tzinfo=UTC))
+        found = (self._first_pass(after), self._second_pass(after) if self._follows else None)
+        due = min((time for time in found if time), default=None)
+        return due and self._apply_jitter(due, self._jitter, now).astimezone(self.zone)
+
+    def _first_pass(self, after: datetime) -> datetime | None:
+        """Return the next time that the clock comes to, or has left out, for the first time."""
+        wall = self._next(self._shown(after))
         while wall is not None:
-            due = wall.replace(tzinfo=self.zone).astimezone(UTC)
-            if due > after:  # not so in the second pass of a repeated hour
-                return self._apply_jitter(due, self._jitter, now).astimezone(self.zone)
+            due = self._moment(wall)
+            left_out = self._shown(due) != wall
+            if due > after and not (left_out and self._follows):
+                return due
             wall = self._next(wall)
         return None
+
+    def _second_pass(self, after: datetime) -> datetime | None:
+        """Return the next time that the clock comes to again, of those it has shown lately."""
+        begin, end = self._shown(after - PUT_BACK), self._shown(after + PUT_BACK)
+        wall = self._next(begin) if end - begin < 2 * PUT_BACK else None  # else it isn't put back
+        while wall is not None and (first := self._moment(wall)) <= after:
+            again = self._moment(wall, fold=1)
+            if again > max(first, after):
+                return again
+            wall = self._next(wall)
+        return None
+
+    def _shown(self, moment: datetime) -> datetime:
+        """Return what the clock shows, as a time of a clock that never shifts."""
+        return moment.astimezone(self.zone).replace(tzinfo=UTC, fold=0)
+
+    def _moment(self, wall: datetime, fold: int = 0) -> datetime:
+        return wall.replace(tzinfo=self.zone, fold=fold).astimezone(UTC)
 
     def _next(self, wall: datetime) -> datetime | None:
         found = (pattern.get_next_fire_time(None, wall + TICK) for pattern in self._patterns)
@@ -80,15 +110,25 @@ def local_zone() -> tzinfo:
     return zone
 
 
-def _patterns(expression: str) -> list[CronTrigger]:
-    """Give the triggers of which any makes the expression due, on a clock that never shifts."""
+def _is_frequent(expression: str) -> bool:
+    """Tell whether an expression is due every hour or more often, while its days last."""
+    fields = _fields(expression)
+    return fields["minute"].startswith("*") or fields["hour"] in ("*", "*/1")
+
+
+def _fields(expression: str) -> dict[str, str]:
     values = SHORTHANDS.get(expression, expression).lower().split()
     if len(values) != len(FIELDS):
         raise ValueError(
             f"{expression!r} is no cron expression: expected minute, hour, day, month and weekday, "
             f'such as "0 3 * * *", or one of {", ".join(SHORTHANDS)}'
         )
-    fields = dict(zip(FIELDS, values, strict=True))
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def _patterns(expression: str) -> list[CronTrigger]:
+    """Give the triggers of which any makes the expression due, on a clock that never shifts."""
+    fields = _fields(expression)
     day, weekday = fields["day"], fields["day_of_week"]
     try:
         fields["day_of_week"] = ",".join(_weekdays(weekday))

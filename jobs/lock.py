@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from jobs.exits import CommandError
+
+REFUSAL = re.compile(r"one run of .+ at a time: .+ is held by ")
 
 
 @contextmanager
@@ -28,6 +31,11 @@ def held(runs: Path, name: str) -> Iterator[None]:
             raise CommandError(_taken(name, path)) from None
         _sign(file)
         yield
+
+
+def is_refusal(message: str) -> bool:
+    """Tell whether the last word of a command is that other runs of its name hold the lock."""
+    return REFUSAL.match(message.removeprefix("convoy: ")) is not None
 
 
 def _sign(file: TextIOWrapper) -> None:

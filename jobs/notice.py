@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from jobs.attempts import Patience
@@ -159,26 +160,34 @@ def _posted(url: str, notice: Notice) -> _Problem | None:
 
 
 def _run(command: str, notice: Notice) -> None:
-    """Run a command with the notice as JSON on its stdin and in its environment."""
+    """Run a command with the notice as JSON on its stdin and in its environment.
+
+    It talks to files: a pipe would stay open for as long as what it leaves in the background.
+    """
     words = shlex.split(command)
     facts = {f"CONVOY_{key.upper()}": _text(value) for key, value in notice.to_json().items()}
-    body = json.dumps(notice.to_json())
     try:
-        done = subprocess.run(
-            words,
-            input=body,
-            env=os.environ | facts,
-            timeout=COMMAND_SECONDS,
-            text=True,
-            capture_output=True,
-            errors="replace",
-        )
+        with TemporaryFile() as stdin, TemporaryFile() as stdout, TemporaryFile() as stderr:
+            stdin.write(json.dumps(notice.to_json()).encode())
+            stdin.seek(0)
+            done = subprocess.run(
+                words,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env=os.environ | facts,
+                timeout=COMMAND_SECONDS,
+            )
+            if done.returncode:
+                last = _last_line(stderr) or _last_line(stdout)
+                log.error("hook %s ended with code %d: %s", words[0], done.returncode, last)
     except (OSError, subprocess.TimeoutExpired) as problem:
         log.error("hook %s: %s", words[0], problem)
-        return
-    if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        log.error("hook %s ended with code %d: %s", words[0], done.returncode, "".join(last))
+
+
+def _last_line(file: IO[bytes]) -> str:
+    file.seek(0)
+    return "".join(file.read().decode(errors="replace").strip().splitlines()[-1:])
 
 
 def _text(value: Any) -> str:

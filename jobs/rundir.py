@@ -1,6 +1,7 @@
 """The directory of one run: its files by name, and which stages are done."""
 
 import json
+import math
 import secrets
 import time
 from collections.abc import Iterator
@@ -37,10 +38,12 @@ class RunDir:
     @classmethod
     def begin(cls, path: Path, config_toml: str) -> "RunDir":
         """Make this very directory, which an interrupted attempt may have left unfinished."""
+        numbers = [_age(other)[0] for other in in_order(path.parent)]
+        number = 1 + max((n for n in numbers if n < math.inf), default=0)
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path)
         run.write(CONFIG, config_toml)
-        run.write_json(STATE, {"stages": {}, "running": None, "digest": None})
+        run.write_json(STATE, {"number": number, "stages": {}, "running": None, "digest": None})
         return run
 
     @classmethod
@@ -111,14 +114,17 @@ class RunDir:
         """
         from pipeline.profile import Profile
 
-        earlier = [
-            p for p in self.path.parent.glob("*/data.json") if p.parent.name < self.path.name
-        ]
-        for path in sorted(earlier, reverse=True):
-            check = json.loads(path.read_text(encoding="utf-8"))
+        for run in self.earlier("data.json"):
+            check = run.read_json("data.json")
             if check.get("ok") and (profile := check.get("profile")):
                 return Profile(**profile)
         return None
+
+    def earlier(self, name: str) -> "list[RunDir]":
+        """Return the runs beside this one that began before it and have a file, newest first."""
+        places = (path.parent for path in self.path.parent.glob(f"*/{name}"))
+        earlier = [place for place in places if _age(place) < _age(self.path)]
+        return [RunDir(place) for place in sorted(earlier, key=_age, reverse=True)]
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -134,3 +140,26 @@ class RunDir:
         seconds = round(time.perf_counter() - started, 3)
         state["stages"][name] = {"seconds": seconds, "ended": datetime.now(UTC).isoformat()}
         self.write_json(STATE, state)
+
+
+def in_order(directory: Path, name: str = STATE) -> list[Path]:
+    """Return the runs of a directory that have a file, the newest last.
+
+    The order is the one in which they were begun, as each has recorded it: a directory's name
+    follows a clock that may have been wrong, and can be changed.
+    """
+    return sorted((path.parent for path in directory.glob(f"*/{name}")), key=_age)
+
+
+def _age(run: Path) -> tuple[float, str, str]:
+    """Return what runs are ordered by: number, earliest moment on record, name."""
+    try:
+        state = json.loads((run / STATE).read_bytes())
+        stages, since = state["stages"].values(), state.get("since")
+        moments = [stage["ended"] for stage in stages] + ([since] if since else [])
+        number = int(state.get("number", 0))  # 0: begun before runs were numbered
+        return number, min(moments, default=""), run.name
+    except FileNotFoundError:  # it is only being made
+        return math.inf, "", run.name
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0, "", run.name

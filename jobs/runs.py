@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from jobs.config import Job
-from jobs.rundir import CONFIG, STATE, RunDir
+from jobs.rundir import CONFIG, RunDir, in_order
 from pipeline import copies
 from pipeline.whole import clear
 
@@ -25,10 +25,9 @@ def begin(root: Path, job: Job, force: bool = False) -> tuple[RunDir, bool]:
     It can when it has the job's settings and no final outcome: then it was killed, or its model was
     not blessed, and what it has trained is still good. `force` always makes a new one.
     """
-    newest = max(_all(root / job.name), default=None)
-    config = job.to_toml()
-    if newest is not None and not force:
-        run = RunDir(newest)
+    runs, config = in_order(root / job.name), job.to_toml()
+    if runs and not force:
+        run = RunDir(runs[-1])
         if not run.is_final() and (run / CONFIG).read_text(encoding="utf-8") == config:
             return run, False
     return RunDir.create(root, job.name, config), True
@@ -36,7 +35,7 @@ def begin(root: Path, job: Job, force: bool = False) -> tuple[RunDir, bool]:
 
 def thin(current: RunDir, keep: int) -> None:
     """Take checkpoints, logs and models from all but the newest `keep` runs of a name."""
-    for path in sorted(_all(current.path.parent))[:-keep]:
+    for path in in_order(current.path.parent)[:-keep]:
         heavy = [path / name for name in HEAVY if (path / name).exists()]
         litter = [found for pattern in PARTS for found in path.glob(pattern)]
         if path == current.path or not heavy + litter:
@@ -61,8 +60,8 @@ def prune(current: RunDir, job: Job, named: Collection[str]) -> None:
     Only what this name's own runs have used is looked at, and only below the job's `data_dir`; what
     any process uses at the time stays.
     """
-    runs = sorted(_all(current.path.parent), reverse=True)
-    recent = runs[: job.runs.keep_data]
+    runs = in_order(current.path.parent)
+    recent = runs[-job.runs.keep_data :]
     kept = [run for run in runs if run in recent or run.name in named or run == current.path]
     spared = {place for run in kept for place in _copies(run)}
     root = Path(job.data.data_dir).resolve()
@@ -82,7 +81,3 @@ def _discard(place: Path) -> None:
             log.info("removed %s, which no recent run uses", place)
     except OSError as problem:
         log.warning("cannot remove %s: %s", place, problem)
-
-
-def _all(directory: Path) -> list[Path]:
-    return [path.parent for path in directory.glob(f"*/{STATE}")]

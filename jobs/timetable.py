@@ -2,15 +2,21 @@
 
 import fcntl
 import json
+import logging
 import os
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any, Self
 
 from jobs.exits import CommandError
 from pipeline.whole import write_whole
 
-Entry = dict[str, Any]  # of one job: next, running, resume, skipped, last
+Entry = dict[str, Any]  # of one job: next, waiting, running, started, resume, skipped, last
+LOOKS = 10  # at a file that somebody may only be looking at, or whose holder is just dying
+LOOK_SECONDS = 0.05  # between two of them
+
+log = logging.getLogger(__name__)
 
 
 class Timetable:
@@ -58,7 +64,11 @@ class Timetable:
         self.close()
 
     def _write(self) -> None:
-        write_whole(self.path, json.dumps(self._state, indent=2, ensure_ascii=False).encode())
+        text = json.dumps(self._state, indent=2, ensure_ascii=False)
+        try:
+            write_whole(self.path, text.encode())
+        except OSError as problem:  # a full disk ends no scheduler and no run
+            log.error("cannot write %s: %s", self.path, problem)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -74,14 +84,14 @@ def read(path: Path) -> dict[str, Any]:
 def _hold(path: Path) -> IO[str]:
     """Lock the file of a state for this process. Raises CommandError when another has it."""
     file = _lock_file(path).open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise CommandError(
-            f"another scheduler holds {path}. Stop it, or give this one its own --state FILE"
-        ) from None
-    return file
+    for _ in range(LOOKS):
+        if _has_locked(file, fcntl.LOCK_EX):
+            return file
+        time.sleep(LOOK_SECONDS)
+    file.close()
+    raise CommandError(
+        f"another scheduler holds {path}. Stop it, or give this one its own --state FILE"
+    )
 
 
 def _is_held(path: Path) -> bool:
@@ -89,11 +99,15 @@ def _is_held(path: Path) -> bool:
     if not lock.exists():
         return False
     with lock.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+        return not _has_locked(file, fcntl.LOCK_SH)
+
+
+def _has_locked(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _lock_file(path: Path) -> Path:

@@ -172,16 +172,11 @@ def last_best(run: RunDir, settings: TuneConfig) -> list[Values]:
 
     Only values that the present space still knows are taken; none where nothing is left.
     """
-    earlier = [
-        path.parent
-        for path in run.path.parent.glob(f"*/{JOURNAL}")
-        if path.parent.name < run.path.name
-    ]
-    for place in sorted(earlier, reverse=True):
+    for search in run.earlier(JOURNAL):
         try:
-            trials = read_trials(RunDir.open(place))
+            trials = read_trials(RunDir.open(search.path))
         except ConfigError as problem:
-            log.warning("no warm start from %s: %s", place, problem)
+            log.warning("no warm start from %s: %s", search.path, problem)
             continue
         done = [trial for trial in trials if trial.state == "COMPLETED"]
         if done:

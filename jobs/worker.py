@@ -8,7 +8,7 @@ from jobs.config import Job
 from jobs.exits import INTERRUPTED, CommandError, ConfigError
 from jobs.nursery import Nursery
 from jobs.oracle import Post
-from jobs.rundir import CONFIG, STATE, RunDir
+from jobs.rundir import CONFIG, RunDir
 from tuning.config import TuneConfig
 from tuning.connection import ChiefLost, ChiefRefused, Connection
 from tuning.remote import LeasedPool, RemoteStudy
@@ -73,9 +73,7 @@ def _enter(runs: Path, terms: Terms) -> RunDir:
         raise ConfigError(f"the chief names the search {terms.run!r}; expected NAME/RUN")
     run = RunDir(runs / terms.run)
     if not (run / CONFIG).is_file():
-        run.path.mkdir(parents=True, exist_ok=True)
-        run.write(CONFIG, terms.config)
-        run.write_json(STATE, {"stages": {}, "running": None, "digest": None})
+        RunDir.begin(run.path, terms.config)
     elif (run / CONFIG).read_text(encoding="utf-8") != terms.config:
         raise ConfigError(
             f"{run / CONFIG} is not the chief's. Remove {run.path}, or name other runs"

@@ -21,6 +21,7 @@ from serving.settings import (
     read_metrics_path,
     read_tls,
 )
+from serving.stderr import keep_stderr
 from serving.version import Retries
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ IGNORED = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM and return 0; 2 for a wrong flag or configuration file."""
+    keep_stderr()
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,

@@ -101,7 +101,7 @@ def start(
     """Run each job when it is due, one at a time, until SIGTERM.
 
     SIGTERM is passed on to the run and its end is waited for; the run is resumed when a schedule
-    starts again. Ends with 0.
+    starts again. So is one whose scheduler was killed, and the run with it. Ends with 0.
     """
     console.start_logging()
     from jobs.attempts import Attempts, Patience
@@ -137,7 +137,7 @@ def status(state: State = STATE, json: options.Json = False) -> None:
     if json:
         console.print_json(found)
         return
-    rows = [_row(name, entry) for name, entry in found["jobs"].items()]
+    rows = [_row(name, entry, found["alive"]) for name, entry in found["jobs"].items()]
     title = f"schedule in {state}: " + ("running" if found["alive"] else "stopped")
     console.print_table(title, ["job", "now", "last ended", "outcome", "run", "next"], rows)
 
@@ -170,6 +170,7 @@ def _plan(
 ) -> "Planned":
     """Check a job file now: one that is wrong should not be found out at night."""
     from jobs.config import load
+    from jobs.leash import convoy
     from jobs.schedule import Planned
 
     job: Job = load(path, list(overrides or ()))
@@ -177,7 +178,7 @@ def _plan(
 
     def command(resume: str | None) -> list[str]:
         what = ["--resume", resume] if resume else [str(path), *settings]
-        return [sys.executable, "-m", "jobs", "run", *what, "--runs", str(runs), "--json"]
+        return [*convoy("run", *what, "--runs", str(runs), "--json")]
 
     return Planned(job.name, command, trigger)
 
@@ -194,8 +195,16 @@ def _echo(line: str) -> None:
     sys.stderr.flush()
 
 
-def _row(name: str, entry: dict[str, Any]) -> list[Any]:
+def _row(name: str, entry: dict[str, Any], alive: bool) -> list[Any]:
     last = entry.get("last") or {}
-    now = "running" if entry.get("running") else "to be resumed" if entry.get("resume") else ""
     shown = (last.get(key) or "" for key in ("ended", "outcome", "run"))
-    return [name, now, *shown, entry.get("next") or ""]
+    return [name, _now(entry, alive), *shown, entry.get("next") or ""]
+
+
+def _now(entry: dict[str, Any], alive: bool) -> str:
+    """Say what a job does; one that its scheduler left behind goes on when the next one starts."""
+    if alive and entry.get("running"):
+        return "running"
+    if entry.get("resume"):
+        return "to be resumed"
+    return "waiting" if entry.get("running") or entry.get("waiting") else ""

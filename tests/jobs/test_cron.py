@@ -57,16 +57,58 @@ def test_times_that_a_leap_of_the_clock_lays_upon_each_other_are_one():
     ]
 
 
-def test_a_repeated_hour_is_due_in_its_first_pass_alone():
-    assert due("30 2 * * *", "2026-10-24 00:00", 3) == [
-        "2026-10-24 02:30+02:00",
-        "2026-10-25 02:30+02:00",
-        "2026-10-26 02:30+01:00",
+@pytest.mark.parametrize("expression", ["30 2 * * *", "30 1-2 * * *", "30 */2 * * *"])
+def test_a_job_of_fixed_hours_runs_in_the_first_pass_of_a_repeated_hour_alone(expression):
+    times = due(expression, "2026-10-24 00:00", 30)
+    assert [time[8:] for time in times if time[11:16] == "02:30"][:3] == [
+        "24 02:30+02:00",
+        "25 02:30+02:00",
+        "26 02:30+01:00",
     ]
     second_pass = datetime(2026, 10, 25, 2, 10, tzinfo=BERLIN, fold=1)
-    assert WallClock("30 * * * *", BERLIN).get_next_fire_time(None, second_pass) == datetime(
-        2026, 10, 25, 3, 30, tzinfo=BERLIN
-    )
+    following = after(WallClock(expression, BERLIN), None, second_pass)
+    assert (following.day, following.hour) != (25, 2)
+
+
+@pytest.mark.parametrize(
+    ("expression", "times"),
+    [
+        ("*/30 * * * *", ["02:00+02", "02:30+02", "02:00+01", "02:30+01", "03:00+01", "03:30+01"]),
+        ("@hourly", ["02:00+02", "02:00+01", "03:00+01"]),
+        ("15 * * * *", ["02:15+02", "02:15+01", "03:15+01"]),
+        ("*/30 2 * * *", ["02:00+02", "02:30+02", "02:00+01", "02:30+01"]),
+    ],
+)
+def test_a_job_of_every_hour_or_minute_runs_through_both_passes(expression, times):
+    found = due(expression, "2026-10-25 01:59", len(times))
+    assert found == [f"2026-10-25 {time}:00" for time in times]
+
+
+def test_a_job_of_every_minute_is_not_due_at_times_that_the_clock_leaves_out():
+    assert due("*/30 2 * * *", "2026-03-28 02:30", 2) == [
+        "2026-03-28 02:30+01:00",
+        "2026-03-30 02:00+02:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("where", "day"),
+    [
+        ("Europe/Berlin", "2026-03-29"),
+        ("Europe/Berlin", "2026-10-25"),
+        ("America/New_York", "2026-11-01"),
+        ("Australia/Lord_Howe", "2026-04-05"),  # it is put back by half an hour
+        ("America/Scoresbysund", "2026-10-25"),  # just before midnight
+    ],
+)
+def test_whenever_it_starts_the_next_time_is_the_next_that_the_clock_shows(where, day):
+    clock, zone_ = WallClock("*/20 * * * *", ZoneInfo(where)), ZoneInfo(where)
+    noon = datetime.fromisoformat(f"{day} 12:00").replace(tzinfo=UTC)
+    minutes = [noon + timedelta(minutes=number) for number in range(-36 * 60, 18 * 60, 5)]
+    shown = [minute for minute in minutes if minute.astimezone(zone_).minute % 20 == 0]
+    for now, following in zip(shown, shown[1:], strict=False):
+        assert after(clock, None, now).astimezone(UTC) == now
+        assert after(clock, now.astimezone(zone_), now).astimezone(UTC) == following
 
 
 @pytest.mark.parametrize(

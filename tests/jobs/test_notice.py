@@ -1,6 +1,8 @@
 """Webhooks and command hooks, on a real HTTP server and real commands."""
 
 import json
+import os
+import signal
 import sys
 import threading
 import time
@@ -148,6 +150,20 @@ def test_a_hook_that_fails_is_logged_with_its_own_words(caplog: pytest.LogCaptur
     commands = ["/nonexistent/hook", "sh -c 'echo no luck >&2; exit 3'"]
     tell(Listeners(commands=commands), of(0))
     assert "/nonexistent/hook" in caplog.text
+    assert "hook sh ended with code 3: no luck" in caplog.text
+
+
+def test_a_hook_has_ended_although_it_leaves_something_in_the_background(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    behind = f"sleep 600 & echo $! > {tmp_path}/pid; echo no luck >&2; exit 3"
+    after = f"touch {tmp_path}/after"
+    before = time.monotonic()
+    tell(Listeners(commands=[f"sh -c '{behind}'", after]), of(0))
+    seconds = time.monotonic() - before
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # it was still there
+    assert seconds < SECONDS  # a hook has twice as long
+    assert (tmp_path / "after").exists()
     assert "hook sh ended with code 3: no luck" in caplog.text
 
 

@@ -8,7 +8,7 @@ import pytest
 from jobs.config import load
 from jobs.crew import Crew
 from jobs.exits import ConfigError
-from jobs.rundir import RunDir
+from jobs.rundir import RunDir, in_order
 from jobs.runs import COPIES, begin, prune, thin
 from jobs.stages import DataChanged, Stages
 from serving.store import Store
@@ -89,6 +89,40 @@ def test_a_run_that_was_stopped_is_gone_on_with_until_its_settings_change(tmp_pa
     assert begin(tmp_path, job, force=True)[1]
 
 
+def named(run: RunDir, name: str) -> RunDir:
+    """Give a run another name, as a wrong clock or a person does."""
+    return RunDir(run.path.rename(run.path.with_name(name)))
+
+
+def test_the_newest_run_is_the_one_that_was_begun_last_whatever_its_name(tmp_path, job):
+    names = ("20400101T000000Z-clock", "kept", "20260101T000000Z-aaaaaa")
+    runs = [named(RunDir.create(tmp_path, "tiny", job.to_toml()), name) for name in names]
+    for number, run in enumerate(runs):
+        (run / "checkpoints").mkdir()
+        profile = {"classes": {}, "brightness": [float(number)]}
+        run.write_json("data.json", {"ok": True, "profile": profile})
+    assert begin(tmp_path, job)[0].path == runs[2].path
+    previous = runs[2].last_profile()
+    assert previous is not None
+    assert previous.brightness == [1.0]
+    thin(runs[2], keep=2)
+    assert [(run / "checkpoints").exists() for run in runs] == [False, True, True]
+
+
+def test_runs_without_a_number_are_ordered_by_what_else_they_have_recorded(tmp_path):
+    """Those begun before runs were numbered; a state that cannot be read is the oldest."""
+    moments = {"b": "2026-03-01", "z": "2026-01-01", "a": "2026-02-01"}
+    for name, moment in moments.items():
+        (tmp_path / name).mkdir()
+        stages = {"data": {"ended": moment}, "train": {"ended": f"{moment}T12"}}
+        RunDir(tmp_path / name).write_json("state.json", {"stages": stages, "running": None})
+    (tmp_path / "zz").mkdir()
+    (tmp_path / "zz" / "state.json").write_text("[")
+    newest = RunDir.begin(tmp_path / "0", "")
+    assert [path.name for path in in_order(tmp_path)] == ["zz", "z", "a", "b", "0"]
+    assert newest.earlier("state.json")[0].path.name == "b"
+
+
 @pytest.mark.parametrize("status", ["published", "rolled_back", "trained"])
 def test_a_run_that_came_to_its_end_is_not_gone_on_with(tmp_path, job, status):
     first, _ = begin(tmp_path, job)
@@ -111,19 +145,15 @@ def test_old_runs_keep_their_records_and_lose_what_is_heavy(tmp_path, job):
         (run / "checkpoints" / "epoch-00001.npz").write_bytes(b"weights")
         (run / "partial-export").mkdir()
         run.write("report.html", "<p>")
-    ordered = sorted(runs, key=lambda run: run.path)
-    thin(ordered[-1], keep=2)
-    for run in ordered[:2]:
+    thin(runs[-1], keep=2)
+    for run in runs[:2]:
         assert {p.name for p in run.path.iterdir()} == {"config.toml", "state.json", "report.html"}
-    for run in ordered[2:]:
+    for run in runs[2:]:
         assert (run / "checkpoints" / "epoch-00001.npz").exists()
 
 
 def test_the_run_at_hand_is_never_thinned(tmp_path, job):
-    runs = sorted(
-        (RunDir.create(tmp_path, "tiny", job.to_toml()) for _ in range(3)),
-        key=lambda run: run.path,
-    )
+    runs = [RunDir.create(tmp_path, "tiny", job.to_toml()) for _ in range(3)]
     (runs[0] / "checkpoints").mkdir()
     thin(runs[0], keep=1)
     assert (runs[0] / "checkpoints").exists()
@@ -142,7 +172,6 @@ def test_copies_of_data_that_only_old_runs_used_are_removed(tmp_path, job):
         }
     )
     runs = [RunDir.create(tmp_path / "runs", "tiny", job.to_toml()) for _ in range(5)]
-    runs.sort(key=lambda run: run.path)
     shared, foreign = tmp_path / "data" / "shared", tmp_path / "elsewhere"
     for run in runs:
         place = tmp_path / "data" / run.path.name
@@ -180,5 +209,5 @@ def test_a_run_that_is_resumed_keeps_its_data(tmp_path, job):
     for number, run in enumerate(runs):
         (tmp_path / str(number)).mkdir()
         run.write_json(COPIES, [str(tmp_path / str(number))])
-    prune(min(runs, key=lambda run: run.path), job, set())
+    prune(runs[0], job, set())
     assert copies_of(runs) == [True, True]

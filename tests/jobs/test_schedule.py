@@ -1,12 +1,21 @@
 """A schedule with a one-second trigger, real child processes, real hooks, real signals."""
 
+import fcntl
 import json
+import os
+import select
 import signal
+import subprocess
 import sys
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.date import DateTrigger
 from typer.testing import CliRunner
 
 from jobs.attempts import Attempts, Patience
@@ -17,6 +26,7 @@ from jobs.notice import Listeners, Notifier
 from jobs.schedule import Planned, Schedule
 from jobs.signals import Signals
 from jobs.timetable import Timetable, read
+from tests.support.forkserver import DEADLINE, ForkServer
 from tests.support.scheduling import DEAF, Place, once
 from tests.support.waiting import terminate_when, until
 
@@ -145,6 +155,132 @@ def _later(text: str, now: datetime) -> datetime | None:
     return moment if moment > now + timedelta(minutes=1) else None
 
 
+def test_a_start_in_the_future_is_no_last_start(place: Place):
+    started(place, seconds_ago=-14 * 365 * 86400)
+    with place.running(place.planned(trigger=lambda last: every(3600, last=last))):
+        due = datetime.fromisoformat(until(lambda: place.entry().get("next")))
+    assert due - datetime.now(UTC) <= timedelta(hours=1)
+    assert place.events("started") == []
+
+
+def test_a_clock_that_is_set_right_counts_anew(place: Place, monkeypatch: pytest.MonkeyPatch):
+    """A scheduler that began by a wrong clock need not be started again."""
+    wrong, passed = [True], time.clock_gettime
+    monkeypatch.setattr("jobs.schedule.LOOK", 0.01)
+
+    def clock(which: int) -> float:  # jumps against the time of day when that one is set right
+        return passed(which) - (1e6 if wrong[0] else 0.0)
+
+    def trigger(last: datetime | None) -> BaseTrigger:
+        return DateTrigger("2040-01-01") if wrong[0] else every(1.0)
+
+    monkeypatch.setattr(time, "clock_gettime", clock)
+    with place.running(place.planned(trigger=trigger)):
+        until(lambda: place.entry().get("next", "").startswith("2040"))
+        wrong[0] = False
+        until(lambda: place.entry().get("last"))
+    assert not place.entry()["next"].startswith("2040")
+
+
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("left", "arguments"),
+    [
+        ({"running": {"since": "", "run": "runs/old"}, "resume": "runs/old"}, ["runs/old"]),
+        ({"running": {"since": "", "run": None}}, []),  # it was only starting
+        ({"waiting": "2026-01-01T03:00:00+00:00"}, []),  # another job's run was going on
+        ({"running": None, "waiting": None, "resume": None}, None),
+    ],
+    ids=["running", "starting", "waiting", "idle"],
+)
+def test_what_a_killed_scheduler_owes_is_started_at_once(
+    place: Place, left: dict[str, Any], arguments: list[str] | None
+):
+    now = datetime.now(UTC).isoformat()
+    place.state.write_text(json.dumps({"jobs": {"job": {"started": now, **left}}}))
+    with place.running(place.planned(trigger=lambda last: every(86400, last=TOMORROW))):
+        until(lambda: place.entry().get("last" if arguments is not None else "next"))
+    assert [event[2] for event in place.events("started")] == (
+        [] if arguments is None else [arguments]
+    )
+    assert [place.entry().get(fact) for fact in ("running", "waiting", "resume")] == [None] * 3
+
+
+# The scheduler of a run that takes long, which is tied to it as `convoy run` is.
+SCHEDULER = """
+import os, sys, time
+from pathlib import Path
+from jobs.schedule import Planned
+from tests.support.scheduling import Place, once
+program = f"from jobs.leash import leash; leash({os.getpid()}); {sys.argv[2]}"
+command = [sys.executable, "-c", program, sys.argv[1]]
+with Place(Path(sys.argv[1])).running(Planned("job", lambda resume: command, once)):
+    time.sleep(600)
+"""
+LONG_RUN = """
+import os, sys, time
+print("run", os.getpid(), file=sys.stderr, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_scheduler_that_is_killed_takes_its_run_with_it(place: Place, forkserver: ForkServer):
+    with forkserver.start("-c", SCHEDULER, str(place.path), LONG_RUN) as scheduler:
+        running = until(lambda: (place.entry().get("running") or {}).get("run"))
+        run = os.pidfd_open(int(running))
+        assert not select.select([run], [], [], 0)[0]
+        scheduler.kill()
+        assert select.select([run], [], [], DEADLINE)[0]
+        os.close(run)
+
+
+def test_a_run_whose_scheduler_is_gone_before_it_begins_does_not_begin():
+    code = f"from jobs.leash import leash; leash({os.getpid()}); print('began')"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, timeout=DEADLINE)
+    assert done.stdout == b""
+
+
+KEPT_OUT = """
+import sys
+print(f"convoy: one run of job at a time: runs/.job.lock is held by {sys.argv[1]}", file=sys.stderr)
+sys.exit(2)
+"""
+DIES = "import os; os.kill(os.getpid(), 9)"
+
+
+@pytest.mark.parametrize(
+    ("program", "outcome"), [([KEPT_OUT, "pid 1"], "refused"), ([DIES], "killed")]
+)
+def test_a_run_that_could_not_even_begin_again_is_still_to_be_resumed(
+    place: Place, program: list[str], outcome: str
+):
+    place.state.write_text(json.dumps({"jobs": {"job": {"resume": "runs/old"}}}))
+    with place.running(Planned("job", lambda resume: [sys.executable, "-c", *program], once)):
+        last = until(lambda: place.entry().get("last"))
+    assert (last["outcome"], last["failed"], last["attempts"]) == (outcome, True, 3)
+    assert place.entry()["resume"] == "runs/old"
+
+
+def test_a_run_that_cannot_be_resumed_is_started_anew(place: Place):
+    place.state.write_text(json.dumps({"jobs": {"job": {"resume": "runs/gone"}}}))
+    with place.running(place.planned(codes=[2, 0], trigger=once)):
+        last = until(lambda: place.entry().get("last"))
+    assert [event[2] for event in place.events("started")] == [["runs/gone"], []]
+    assert (last["outcome"], last["run"], last["attempts"]) == ("published", "runs/new", 2)
+
+
+def test_a_state_that_cannot_be_written_stops_no_run(place: Place, caplog):
+    with place.running(place.planned()):
+        until(lambda: place.entry().get("last"))
+        place.path.joinpath(".schedule.json.partial").mkdir()
+        done = len(place.events("ended"))
+        until(lambda: len(place.events("ended")) > done)
+    assert "cannot write" in caplog.text
+
+
 def test_a_job_that_is_never_due_is_refused(place: Place, tmp_path: Path):
     attempts = Attempts(Patience(), place.heard.append)
     never = place.planned(trigger=lambda last: WallClock("0 0 31 2 *", UTC))
@@ -162,6 +298,14 @@ def test_one_scheduler_holds_the_state(place: Place):
         assert read(place.state)["alive"] is True
     assert read(place.state)["alive"] is False
     Timetable(place.state).close()
+
+
+def test_who_looks_at_the_state_does_not_keep_a_scheduler_out(place: Place):
+    Timetable(place.state).close()
+    with place.path.joinpath(".schedule.json.lock").open() as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)
+        threading.Timer(0.02, looker.close).start()
+        Timetable(place.state).close()
 
 
 def test_a_state_that_is_none_is_named(place: Place):
