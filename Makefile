@@ -12,7 +12,7 @@ FAST := not slow and not full and not gpu and not network and not docker
 SLOW := slow and not full and not gpu and not network and not docker
 
 .PHONY: help venv venv-dev demo check test test-slow test-full coverage coverage-report compose-test bench docs docs-record \
-    lock wire clean tfx-test
+    lock wire clean tfx-test tfserving-test
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -67,6 +67,13 @@ tfx-test: venv-dev  ## a job as a TFX pipeline, in a Debian 13 made for it; need
 	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq debootstrap >/dev/null; fi
 	$(BIN)/pytest -m full tests/tfx
+
+# BINARY: a program; IMAGE: an image for docker-compose.yml; ADDRESS: a server that runs, HOST:PORT,
+# with STORE, the store that it reads, and REST, its REST address.
+tfserving-test: venv-dev  ## the store and the clients on TensorFlow Serving: BINARY=, IMAGE= or ADDRESS=
+	TFSERVING_BINARY="$(BINARY)" TFSERVING_IMAGE="$(IMAGE)" TFSERVING_ADDRESS="$(ADDRESS)" \
+	    TFSERVING_STORE="$(STORE)" TFSERVING_REST="$(REST)" \
+	    $(BIN)/pytest tests/serving/test_production.py tests/serving/test_core_cases.py
 
 bench: venv-dev  ## every benchmark, one table each
 	set -e; for claim in benchmarks/*.py; do echo "== $$claim"; $(BIN)/python $$claim; done

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Callable
 
+from jobs import faults
 from jobs.config import Job
-from jobs.exits import FAILED, INTERRUPTED, CommandError, ConfigError
+from jobs.exits import FAILED, CommandError, ConfigError
 from jobs.lock import held
 from jobs.oracle import Post
 from jobs.rundir import CONFIG, RunDir
@@ -38,6 +39,7 @@ def lead(
         except AddressRefused as problem:
             raise ConfigError(str(problem)) from None
         except BrokenStudy as problem:
-            code = INTERRUPTED if isinstance(problem.__cause__, OSError) else FAILED
-            raise CommandError(f"the chief of {run.path}: {problem}", code) from problem
+            if faults.describe(problem) is not None:
+                raise  # of a full disk, say: the search goes on when there is room
+            raise CommandError(f"the chief of {run.path}: {problem}", FAILED) from problem
         return conclude(job, run, study) if over else None

@@ -2,9 +2,12 @@
 
 import os
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
+from jobs import faults
 from jobs.commands import (
     bench,
     compare,
@@ -30,8 +33,21 @@ from jobs.commands import (
 from jobs.exits import USAGE, CommandError
 from serving.stderr import keep_stderr
 
+
+class Commands(TyperGroup):
+    """All commands. What the machine refuses is one line, whichever of them meets it.
+
+    It is told in here, below typer, which takes an EOFError for a person who has left.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        with faults.told():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="convoy",
+    cls=Commands,
     help="Takes image classifiers from a dataset to production.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

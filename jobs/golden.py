@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.dataset import Splits
+from pipeline.whole import replacing
 from serving.client import Client
 
 COUNT = 32  # enough for a wrong scaling, channel order or class order to show
@@ -44,7 +45,7 @@ class Golden:
                 arrays[f"{key}/lengths"] = np.array([len(row) for row in rows])
                 rows = np.frombuffer(b"".join(rows), np.uint8)
             arrays[key] = rows
-        with path.open("wb") as file:
+        with replacing(path) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # the stub reads ** as its flags
 
 

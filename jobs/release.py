@@ -23,7 +23,7 @@ from jobs.rundir import RunDir
 from jobs.settling import Settling
 from jobs.stages import stage
 from pipeline.dataset import DataInfo, Splits
-from pipeline.whole import clear
+from pipeline.whole import clear, room_given_back
 from serving.options import TLS
 from serving.seal import Signer, read_signer
 from serving.store import CANARY, STABLE, Store
@@ -165,7 +165,9 @@ class Release:
             card = make_card(self.job, self.run, data.info)
             self.run.write_json("card.json", card)
             golden.choose(model, data).save(self.run / GOLDEN)
-            staged = export(model, data.info, data.prepare, self.run / "partial-export", card)
+            staged = self.run / "partial-export"
+            with room_given_back(staged):
+                export(model, data.info, data.prepare, staged, card)
             shutil.rmtree(self.run / "export", ignore_errors=True)  # of an interrupted attempt
             staged.rename(self.run / "export")
 

@@ -33,7 +33,12 @@ class RunDir:
     def create(cls, root: Path, name: str, config_toml: str) -> "RunDir":
         """Make the directory of a new run and write its resolved job file."""
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        return cls.begin(root / name / f"{moment}-{secrets.token_hex(3)}", config_toml)
+        path = root / name / f"{moment}-{secrets.token_hex(3)}"
+        try:
+            return cls.begin(path, config_toml)
+        except OSError:  # what has no state is no run, and would only be in the way
+            clear(path)
+            raise
 
     @classmethod
     def begin(cls, path: Path, config_toml: str) -> "RunDir":

@@ -18,6 +18,7 @@ from jobs.rundir import RunDir
 from jobs.runs import record_copies
 from pipeline.dataset import Splits
 from pipeline.inspection import explain, inspect
+from pipeline.whole import room_given_back
 from trainer import network
 from trainer.callbacks import Hooks, Interrupted
 from trainer.evaluate import Evaluation, Predictions
@@ -115,5 +116,6 @@ class Stages:
 
 def _save(model: keras.Model, path: Path) -> None:
     staged = path.with_name(f"partial-{path.name}")
-    model.save(staged)
-    staged.rename(path)
+    with room_given_back(staged):
+        model.save(staged)
+        staged.rename(path)

@@ -16,6 +16,7 @@ from typing import TextIO
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
+from jobs import faults
 from jobs.config import Job, load
 from jobs.preparation import load_data, train_network
 from jobs.values import with_values
@@ -118,14 +119,19 @@ def _attempt(assignment: Assignment, place: Place, send: Send) -> Outcome:
     divide_threads()
     try:
         return _train(load(place.run / "config.toml"), assignment, place, send)
-    except (MemoryError, tf.errors.ResourceExhaustedError) as problem:
-        return Outcome("memory", reason=f"out of memory: {_first_line(problem)}")
-    except OSError as problem:
-        return Outcome("killed", reason=f"{type(problem).__name__}: {_first_line(problem)}")
     except Exception as problem:
-        log.exception("trial %s", assignment.trial)  # its log has the traceback
-        kind = "" if isinstance(problem, ValueError | Diverged) else f"{type(problem).__name__}: "
-        return Outcome("raised", reason=f"{kind}{_first_line(problem)}")
+        return outcome_of(problem, assignment.trial)
+
+
+def outcome_of(problem: Exception, trial: str) -> Outcome:
+    """Tell what an error makes of an attempt: a full disk, say, is no full memory, and passes."""
+    if (refused := faults.describe(problem)) is not None:
+        return Outcome("killed", reason=refused)
+    if isinstance(problem, MemoryError | tf.errors.ResourceExhaustedError):
+        return Outcome("memory", reason=f"out of memory: {_first_line(problem)}")
+    log.error("trial %s", trial, exc_info=problem)  # its log has the traceback
+    kind = "" if isinstance(problem, ValueError | Diverged) else f"{type(problem).__name__}: "
+    return Outcome("raised", reason=f"{kind}{_first_line(problem)}")
 
 
 def with_assignment(job: Job, assignment: Assignment) -> Job:

@@ -6,7 +6,6 @@ broken one: tf.data's own file cache refuses to start after either.
 """
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.lock import locked
+from pipeline.whole import replacing
 
 LABEL_BYTES = 8  # one int64
 WRITTEN_AT_ONCE = 64  # examples
@@ -43,13 +43,9 @@ class CacheFile:
             if self.is_complete():
                 return
             log.info("caching %d decoded images in %s", self.count, self.path)
-            staged = self.path.with_suffix(".partial")
-            with staged.open("wb") as file:
+            with replacing(self.path) as file:
                 for images, labels in examples.batch(WRITTEN_AT_ONCE).as_numpy_iterator():
                     file.write(_records(images, labels))
-                file.flush()
-                os.fsync(file.fileno())
-            staged.rename(self.path)
 
     def read(self) -> tf.data.Dataset:
         """Give the pairs in the order in which they were written."""

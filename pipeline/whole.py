@@ -3,30 +3,52 @@
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader, or a crash, finds the old content or the new.
+    """Replace a file in one step: a reader, or a crash, finds the old content or the new."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BufferedRandom]:
+    """Open a file that takes the place of `path` in one step, when the block has ended well.
 
     It is written beside its place, as `.NAME.partial`, has reached the disk, and is renamed.
     """
     staged = _staged(path)
-    with staged.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.rename(path)
+    with room_given_back(staged):
+        with staged.open("w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        staged.rename(path)
 
 
 def copy_whole(source: Path, path: Path) -> None:
     """Copy a directory to a place that is free: what is there is all of it, or nothing."""
     staged = _staged(path)
     shutil.rmtree(staged, ignore_errors=True)
-    shutil.copytree(source, staged)
-    staged.rename(path)
+    with room_given_back(staged):
+        shutil.copytree(source, staged)
+        staged.rename(path)
+
+
+@contextmanager
+def room_given_back(staged: Path) -> Iterator[None]:
+    """Delete what the block has written to `staged` when it fails: a disk may be full of it."""
+    try:
+        yield
+    except Exception:
+        clear(staged)
+        raise
 
 
 def clear(path: Path) -> bool:

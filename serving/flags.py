@@ -31,14 +31,15 @@ LIMITS = Limits(message_bytes=2**31 - 1, rows=0)
 
 # Known to tensorflow_model_server, without a meaning here.
 IGNORED = (
+    "enable_grpc_healthcheck_service",
     "enable_per_model_batching_parameters",
     "enable_profiler",
-    "enforce_session_run_timeout",
-    "fail_if_no_model_versions_found",
+    "enable_serialization_as_tensor_content",
     "flush_filesystem_caches",
     "grpc_max_threads",
     "mixed_precision",
     "num_load_threads",
+    "num_request_iterations_for_warmup",
     "num_tflite_interpreters_per_pool",
     "num_tflite_pools",
     "num_unload_threads",
@@ -54,13 +55,13 @@ IGNORED = (
     "tensorflow_session_config_file",
     "tensorflow_session_parallelism",
     "thread_pool_factory_config_file",
-    "use_tflite_model",
     "xla_cpu_compilation_enabled",
+    "xla_gpu_compilation_enabled",
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM and return 0; 2 for a wrong flag or configuration file."""
+    """Serve until SIGTERM and return 0; 2 for a wrong flag, configuration file or directory."""
     keep_stderr()
     logging.basicConfig(
         level=logging.INFO,
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             log.warning("--%s is known and ignored: the embedded server has no such thing", name)
     try:
         serve(settings(options), lambda server: None)
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
@@ -100,6 +101,7 @@ def settings(options: argparse.Namespace) -> ServerSettings:
 def parser() -> argparse.ArgumentParser:
     """The flags, in tensorflow_model_server's order of importance."""
     found = argparse.ArgumentParser("convoy-model-server", allow_abbrev=False)
+    found.add_argument("--version", action="version", version=_version())
     _add_listening(found.add_argument_group("where to listen"))
     _add_models(found.add_argument_group("what to serve"))
     _add_batching(found.add_argument_group("batching"))
@@ -115,6 +117,15 @@ def parser() -> argparse.ArgumentParser:
     for name in IGNORED:
         ignored.add_argument(f"--{name}", nargs="?", const="true", help=argparse.SUPPRESS)
     return found
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"convoy-model-server {version('convoy-trainer')}"
+    except PackageNotFoundError:  # an image that holds this package alone
+        return "convoy-model-server"
 
 
 def _add_listening(group: Any) -> None:

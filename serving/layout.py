@@ -36,7 +36,8 @@ def find(model: Path) -> dict[int, Path]:
 def strays(model: Path) -> list[str]:
     """Return names that TensorFlow Serving takes for versions, and this store does not.
 
-    Of two directories of one number, such as `7` and `007`, the second is one as well.
+    Of two directories of one number, such as `7` and `007`, the second is one as well. So is a file
+    that a number names: TensorFlow Serving does not ask what an entry is, and fails to load it.
     """
     if not model.is_dir():
         return []
@@ -44,7 +45,7 @@ def strays(model: Path) -> list[str]:
         path.name for path in find(model).values()
     }
     odd = {path.name for path in model.iterdir() if _only_there(path.name)}
-    return sorted(odd | {name for name in twins if (model / name).is_dir()})
+    return sorted(odd | twins)
 
 
 def refuse(model: Path) -> None:

@@ -5,8 +5,10 @@ as a label or a few probabilities appear with their values, and a classifier's a
 class and confidence, so that `serving.traffic` can read what a model is used for.
 """
 
+import errno
 import json
 import logging
+import os
 import random
 import threading
 import time
@@ -89,15 +91,16 @@ class DailyFile:
         self._day: date | None = None
         self._file: IO[bytes] | None = None
         self._failing = False
+        self._torn = False
 
     def write(self, line: str) -> None:
         """Append a line."""
         with self._lock:
             try:
-                self._today().write(line.encode() + b"\n")
+                self._append(line.encode() + b"\n")
             except OSError as error:
                 if not self._failing:
-                    log.error("the request log cannot be written: %s", error)
+                    log.error("the request log cannot be written: %s: %s", self._directory, error)
                 self._failing = True
             else:
                 self._failing = False
@@ -108,6 +111,13 @@ class DailyFile:
             if self._file:
                 self._file.close()
             self._file = self._day = None
+
+    def _append(self, line: bytes) -> None:
+        """Write a line; where a full disk takes only its beginning, the next one starts anew."""
+        whole = b"\n" * self._torn + line
+        self._torn = self._today().write(whole) < len(whole)
+        if self._torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _today(self) -> IO[bytes]:
         today = datetime.fromtimestamp(time.time(), UTC).date()

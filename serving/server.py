@@ -2,8 +2,10 @@
 
 import gc
 import logging
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -76,14 +78,19 @@ class ModelServer:
         self.grpc_address = ""
         self.rest_address = ""
 
-    def start(self) -> None:
-        """Load the models and open the ports.
+    def start(self, ending: threading.Event | None = None) -> bool:
+        """Load the models and open the ports; return whether it did before `ending` was set.
 
-        Returns when every version that should be served was loaded, or failed to. Raises
-        ConfigError when the configuration is wrong or a port is taken.
+        As tensorflow_model_server, it does not listen before every model has a version that
+        answers: it waits for a model's first version to appear, and raises ConfigError, after one
+        try, when none of those that are there can be loaded. Raises ConfigError as well when the
+        configuration is wrong or a port is taken.
         """
         self._watch.start()
         try:
+            if not self._models_come(ending or threading.Event()):
+                self.registry.close()
+                return False
             self._open()
         except BaseException:
             self.registry.close()
@@ -94,6 +101,7 @@ class ModelServer:
             self._web.start()
         self._poller.start()
         log.info("listening grpc=%s rest=%s", self.grpc_address, self.rest_address)
+        return True
 
     def stop(self, grace: float | None = None) -> None:
         """Take no new request, finish those under way within `grace` seconds, free the models."""
@@ -121,6 +129,23 @@ class ModelServer:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _models_come(self, ending: threading.Event) -> bool:
+        """Wait for a first version of every model; False when the end comes before."""
+        seconds = self._settings.loading.poll_versions or math.inf  # without polls none will come
+        told: set[str] = set()
+        while absent := self._watch.unavailable():
+            for model in absent:
+                for name, reason in model.missing().items():
+                    if reason not in told:
+                        log.warning("not listening yet, waiting for %s: %s", name, reason)
+                    told.add(reason)
+            due = time.monotonic() + seconds
+            while (left := due - time.monotonic()) > 0:
+                if ending.wait(min(left, LOOK_SECONDS)):
+                    return False
+            self.registry.refresh()
+        return True
 
     def _open(self) -> None:
         listen = self._settings.listen
@@ -197,19 +222,29 @@ def serve(settings: ServerSettings, ready: Callable[[ModelServer], None]) -> Non
         ending.set()
 
     previous = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    server = ModelServer(settings)
     try:
-        with ModelServer(settings) as server:
-            # TensorFlow's million objects stay for good: left out of every garbage collection, the
-            # server answers 5 to 13 % more requests a second.
-            gc.collect()
-            gc.freeze()
-            ready(server)
-            while not ending.wait(LOOK_SECONDS):
-                pass  # a signal that another thread takes does not wake this one
-            log.info("draining")
+        if server.start(ending):
+            _serve_until(ending, server, ready)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _serve_until(
+    ending: threading.Event, server: ModelServer, ready: Callable[[ModelServer], None]
+) -> None:
+    try:
+        # TensorFlow's million objects stay for good: left out of every garbage collection, the
+        # server answers 5 to 13 % more requests a second.
+        gc.collect()
+        gc.freeze()
+        ready(server)
+        while not ending.wait(LOOK_SECONDS):
+            pass  # a signal that another thread takes does not wake this one
+        log.info("draining")
+    finally:
+        server.stop()
 
 
 def main() -> int:

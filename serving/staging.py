@@ -39,10 +39,14 @@ def copy(source: Path, staged: Path) -> None:
 def install(source: Path, final: Path, signer: Signer | None = None) -> None:
     """Copy a SavedModel beside its final place, sign it and rename it there. Raises StoreError."""
     staged = final.with_name(STAGE + final.name)
-    copy(source, staged)
-    manifest.verify(staged)  # of the copy: the source may have changed under our hands
-    if signer:
-        _write(staged / manifest.SIGNATURE, signer.sign(staged))
+    try:
+        copy(source, staged)
+        manifest.verify(staged)  # of the copy: the source may have changed under our hands
+        if signer:
+            _write(staged / manifest.SIGNATURE, signer.sign(staged))
+    except OSError:
+        _delete(staged)  # of a full disk: it would hold what room is left
+        raise
     staged.rename(final)
     sync_directory(final.parent)
 

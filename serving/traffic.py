@@ -6,6 +6,8 @@ its own words before each, and TensorFlow Serving's TFRecords of PredictionLog.
 
 import gzip
 import json
+import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +20,15 @@ from serving.errors import ServingError
 from serving.tensors import Array, to_array
 
 GZIP = b"\x1f\x8b"
+FOREIGN = {
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\x1f\x9d": "compress",
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+}
 TEXT_PROBE = 4096  # bytes: a TFRecord has zeros among its first, a line of JSON has none at all
 
 
@@ -40,7 +51,8 @@ def read(directory: Path) -> Iterator[Answers]:
     """Classifications in every file of a directory, or in one file, file by file in name's order.
 
     Requests that were refused and those that classify nothing are passed over, and so is a line or
-    record that a crash has cut off. Raises TrafficError when there is no file.
+    record that a crash has cut off. Raises TrafficError when there is no file, and for one that is
+    damaged or compressed by anything but gzip.
     """
     paths = [directory] if directory.is_file() else sorted(directory.rglob("*"))
     files = [path for path in paths if path.is_file() and path.stat().st_size]
@@ -50,13 +62,30 @@ def read(directory: Path) -> Iterator[Answers]:
             "--request-log DIR, or TensorFlow Serving with a logging_config"
         )
     for path in files:
-        yield from _lines(path) if _is_text(path) else _records(path)
+        try:
+            yield from _lines(path) if _is_text(path) else _records(path)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
+            raise _damaged(path, problem) from None
+
+
+def _damaged(path: Path, problem: object) -> TrafficError:
+    return TrafficError(f"{path} is damaged: {problem}. Repair it, or move it elsewhere")
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(max(map(len, FOREIGN)))
+    for magic, name in FOREIGN.items():
+        if start.startswith(magic):
+            raise TrafficError(
+                f"{path} is compressed by {name}; expected gzip, or no compression. Unpack it, or "
+                "move it elsewhere"
+            )
+    return start.startswith(GZIP)
 
 
 def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        packed = file.read(2) == GZIP
-    return gzip.open(path) if packed else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path) if _is_gzip(path) else path.open("rb")  # type: ignore[return-value]
 
 
 def _is_text(path: Path) -> bool:
@@ -96,11 +125,13 @@ def _records(path: Path) -> Iterator[Answers]:
 
     moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)  # a record itself has none
     try:
-        for record in records(path):
+        for record in records(path, "GZIP" if _is_gzip(path) else ""):
             if (found := _read(record.predict_log.response, moment)) is not None:
                 yield found
-    except tf.errors.DataLossError:
-        return  # a server that was killed leaves its last record cut off
+    except tf.errors.DataLossError as problem:
+        if "truncated" not in problem.message:  # so a server that was killed leaves its last record
+            corrupted = re.search(r"corrupted record at \d+", problem.message)
+            raise _damaged(path, corrupted[0] if corrupted else "there is no record") from None
     except DecodeError:
         raise TrafficError(
             f"{path} holds records that are no PredictionLog. Move other files elsewhere"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 
-from serving.errors import RequestError
+from serving.errors import RequestError, StoreError
 from serving.servable import Servable
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,9 @@ class Retries:
 class Version:
     """The life of one version directory in a server: START, LOADING, AVAILABLE, UNLOADING, END.
 
-    END with an error is a version that could not be loaded: it is tried again when its files
-    change.
+    END with an error is a version that could not be loaded. As in TensorFlow Serving it stays so,
+    whatever becomes of its files, until it is not wanted for a while and then wanted again. Only
+    what our own checks refused, such as a version that is not signed, is tried when files change.
     """
 
     def __init__(self, model: str, number: int, directory: Path) -> None:
@@ -57,7 +58,7 @@ class Version:
         self._changed = threading.Condition(threading.Lock())
         self._failures = 0
         self._next_try = 0.0
-        self._seen: Fingerprint = ()
+        self._refused: Fingerprint | None = None  # the files that our own checks refused
 
     def __str__(self) -> str:
         return f"{self.model}/{self.number}"
@@ -74,15 +75,12 @@ class Version:
             case State.LOADING:
                 return time.monotonic() >= self._next_try
             case State.END:
-                return not self.error or fingerprint(self.directory) != self._seen
+                return not self.error or self._mended()
             case _:
                 return False
 
     def load(self, loader: Loader, retries: Retries) -> None:
         """Try to load; a failure is reported once and tried again after a while."""
-        seen = fingerprint(self.directory)
-        if seen != self._seen:  # other files than those that failed
-            self._failures, self._seen = 0, seen
         self.state = State.LOADING
         started = time.monotonic()
         try:
@@ -124,6 +122,9 @@ class Version:
         with self._changed:
             return self._changed.wait_for(lambda: self.state is State.END, timeout)
 
+    def _mended(self) -> bool:
+        return self._refused not in (None, fingerprint(self.directory))
+
     def _close_when_unused(self) -> None:
         if self.state is not State.UNLOADING or self._users:
             return
@@ -135,6 +136,7 @@ class Version:
 
     def _failed(self, error: Exception, retries: Retries) -> None:
         self._failures += 1
+        self._refused = fingerprint(self.directory) if isinstance(error, StoreError) else None
         again = self._failures <= retries.count
         self.error, self.error_code = f"{type(error).__name__}: {error}", code_of(error)
         self.state = State.LOADING if again else State.END

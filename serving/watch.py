@@ -21,17 +21,26 @@ class ConfigWatch:
     def __init__(self, settings: ServerSettings, registry: Registry) -> None:
         self._settings = settings
         self._registry = registry
-        self._read: Sequence[ModelSettings] = ()
+        self._in_force: Sequence[ModelSettings] = ()
         self._lock = threading.Lock()
 
     def start(self) -> None:
         """Read and apply. Raises ConfigError when the configuration is wrong."""
         with self._lock:
-            self._read = self._settings.read_models()
-            self._registry.configure(self._read)
+            self._in_force = self._settings.read_models()
+            self._registry.configure(self._in_force)
+
+    def unavailable(self) -> list[Model]:
+        """The models without a version that answers, for which there is none to load as well.
+
+        Raises ConfigError when there was one to load, and it failed; see `replace`.
+        """
+        absent = [model for model in self._registry.models() if not model.available()]
+        _refuse_failed([model for model in absent if model.versions()], "servable(s)")
+        return absent
 
     def poll(self) -> None:
-        """Apply the file if it changed, or was refused before.
+        """Apply the file unless it is in force already.
 
         A wrong one is reported once and changes nothing; one whose label names a version that is
         not available comes into force when it is.
@@ -39,28 +48,34 @@ class ConfigWatch:
         with self._lock:
             try:
                 found = self._settings.read_models()
-                if found != self._read or self._registry.refused:
+                if found != self._in_force or self._registry.refused:
                     self._registry.configure(found)
             except ConfigError as error:
                 if str(error) != self._registry.refused:
                     log.error("keeping the last good configuration: %s", error)
                 self._registry.refused = str(error)
                 return
-            self._read, self._registry.refused = found, ""
+            self._in_force, self._registry.refused = found, ""
 
     def replace(self, config: Any) -> None:
-        """Apply a ModelServerConfig that was sent; it holds until the file changes.
+        """Apply a ModelServerConfig that was sent; where a file is polled, it holds until then.
 
         Returns when the models that it adds are available. Raises ConfigError when one of them is
         not, after one try to load it; TensorFlow Serving answers the same after all its retries.
         """
         with self._lock:
-            added = self._registry.configure(model_settings.models(config, self._settings.store))
-        absent = [model for model in added if not model.available()]
-        if absent:
-            reasons = "".join(_reasons(model) for model in absent)
-            message = f"{len(absent)} model(s) did not become available: {{{reasons}}}"
-            raise ConfigError(message, "UNKNOWN")
+            found = model_settings.models(config, self._settings.store)
+            added = self._registry.configure(found)
+            self._in_force = found
+        _refuse_failed([model for model in added if not model.available()], "model(s)")
+
+
+def _refuse_failed(models: Sequence[Model], kind: str) -> None:
+    """Raise ConfigError when there are any."""
+    if models:
+        reasons = "".join(_reasons(model) for model in models)
+        message = f"{len(models)} {kind} did not become available: {{{reasons}}}"
+        raise ConfigError(message, "UNKNOWN")
 
 
 def _reasons(model: Model) -> str:

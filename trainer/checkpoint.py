@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipeline.whole import replacing
 from trainer.history import History, best_epoch
 
 STATES, BETWEEN_EPOCHS = "state-*.npz", "state-*-00000000.npz"  # by epochs and steps done
@@ -163,15 +163,11 @@ def _prune(directory: Path) -> None:
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(".partial")
-    with staged.open("w+b") as file:
+    with replacing(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # NumPy's stub reads ** as its flags
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").digest()  # leaves the file at its end
         file.write(digest)  # a zip's own sums do not cover its table of contents
-        file.flush()
-        os.fsync(file.fileno())
-    staged.rename(path)
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:

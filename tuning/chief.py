@@ -143,7 +143,8 @@ class Chief:
             except BrokenStudy:
                 raise
             except Exception as problem:
-                log.exception("the study of %s fails", self.study.journal.path)
+                refused = isinstance(problem, OSError)  # a full disk, say: no fault in here
+                log.error("the study of %s fails", self.study.journal.path, exc_info=not refused)
                 self._broken = problem
                 raise BrokenStudy(f"{type(problem).__name__}: {problem}") from problem
             finally:

@@ -67,7 +67,7 @@ def bench_serving(
         found = [_answered(load, measure(address, load, tls)) for load in loads]
     except ValueError as problem:
         raise CommandError(str(problem)) from None
-    except (CallError, OSError) as problem:
+    except CallError as problem:
         raise CommandError(str(problem), FAILED) from None
     if json:
         runs = [{"callers": c} | m.summary() for c, m in zip(callers, found, strict=True)]

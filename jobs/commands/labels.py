@@ -177,12 +177,12 @@ def settle(store: "Store", name: str, version: int, settling: "Settling") -> Non
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Turn what a store or a disk refuses into one line."""
+    """Turn what a store refuses into one line."""
     from serving.errors import StoreError
 
     try:
         yield
-    except (StoreError, OSError) as problem:
+    except StoreError as problem:
         raise CommandError(str(problem)) from None
 
 

@@ -44,7 +44,7 @@ def list_(store: options.StoreDir = DEFAULT, json: options.Json = False) -> None
         entries = [_entry(found, name) for name in found.names()]
         strays = {name: found.strays(name) for name in found.names()}
         rows = [_row(entry, found.pending(entry["name"])) for entry in entries]
-    except (StoreError, OSError) as problem:
+    except StoreError as problem:
         raise CommandError(str(problem)) from None
     for name in (name for name in strays if strays[name]):
         odd = ", ".join(map(repr, strays[name]))
@@ -89,7 +89,7 @@ def import_(
         else:
             version = publish_file(Path(source), name, Store(store), origin)
         settle(Store(store), name, version, settling)
-    except (ValueError, StoreError, OSError) as problem:
+    except (ValueError, StoreError) as problem:
         raise CommandError(str(problem)) from None
     if json:
         console.print_json({"name": name, "version": version})

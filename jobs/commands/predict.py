@@ -61,7 +61,7 @@ def predict(
         with Client(address, tls=tls) as client:
             stream = _ask(client, images, model, version, label, top)
             predictions = list(_with_progress(stream, len(images)))
-    except (CallError, OSError) as problem:
+    except CallError as problem:
         raise CommandError(str(problem), FAILED) from None
     if imagenet:
         predictions = _named(predictions)

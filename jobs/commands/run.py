@@ -1,12 +1,13 @@
 """`convoy run` and `convoy train`: the whole job, or its training alone."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from jobs import exits, options
+from jobs import exits, faults, options
 from jobs.commands.find_lr import find_lr as sweep_rate
 from jobs.exits import CommandError
 
@@ -42,8 +43,9 @@ def run(
     Does nothing when the data and settings are those of the newest version. A run that was killed
     is continued. With tune.enabled it first searches for better settings. Exit codes: 0 published
     or unchanged, 1 failed or withdrawn again, 2 wrong configuration, 3 not blessed, 4 data refused
-    by the data check, 75 interrupted (continue with --resume). With TF_CONFIG set, trains with
-    other processes that run the same command.
+    by the data check, 75 interrupted, or stopped by what the machine refuses, such as room on a
+    full disk (continue with --resume). With TF_CONFIG set, trains with other processes that run
+    the same command.
     """
     opened = _open(config, set_, resume, hyperparameters)
     outcome = _execute(opened, runs, train_only=False, force=force)
@@ -91,7 +93,8 @@ def _execute(
         _train_along(job, crew)
     if directory is not None:
         runs = directory.path.resolve().parent.parent
-    with held(runs, job.name):  # before TensorFlow: who comes second is told at once
+    # Before TensorFlow: who comes second is told at once.
+    with _resumable(directory), held(runs, job.name):
         from jobs import console
 
         console.load_tensorflow()
@@ -103,6 +106,14 @@ def _execute(
             crew.dismiss()
 
 
+def _resumable(directory: "RunDir | None") -> AbstractContextManager[None]:
+    """Let what the machine refuses be an interruption of the run, where there is one."""
+    if directory is None:
+        return nullcontext()
+    advice = f"Mend that, then continue with: convoy run --resume {directory.path}"
+    return faults.told(exits.INTERRUPTED, advice)
+
+
 def _train_along(job: "Job", crew: "Crew") -> NoReturn:
     from jobs import console
 
@@ -112,7 +123,10 @@ def _train_along(job: "Job", crew: "Crew") -> NoReturn:
     from trainer.callbacks import Diverged, Interrupted
 
     try:
-        with watch(job.train.epochs) as hooks:
+        with (
+            faults.told(exits.INTERRUPTED, "Mend that, then start all workers again"),
+            watch(job.train.epochs) as hooks,
+        ):
             train_along(job, crew, hooks)
     except Diverged as problem:
         raise CommandError(str(problem), exits.FAILED) from None
@@ -149,7 +163,7 @@ def _carry_out(
     if not run_dir.is_done("train"):
         crew.gather()
     try:
-        with watch(job.train.epochs) as hooks:
+        with _resumable(run_dir), watch(job.train.epochs) as hooks:
             return retrain(job, run_dir, hooks, ask, crew)
     except exits.ConfigError:
         if fresh:

@@ -63,7 +63,7 @@ def serve(
             log_rate=request_log_rate if request_log else 0.0,
         )
         server.serve(settings, _announce)
-    except (ServingError, OSError) as problem:
+    except ServingError as problem:
         raise CommandError(str(problem)) from None
 
 

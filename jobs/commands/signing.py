@@ -45,7 +45,7 @@ def keygen(directory: Directory, json: options.Json = False) -> None:
 
     try:
         private, public = generate(directory)
-    except (ConfigError, OSError) as problem:
+    except ConfigError as problem:
         raise CommandError(str(problem)) from None
     if json:
         console.print_json({"private": str(private), "public": str(public)})
@@ -71,7 +71,7 @@ def sign(
         signer, chosen = read_signer(key), _chosen(found, name, version)
         for number in chosen:
             found.sign(name, number, signer)
-    except (ServingError, OSError) as problem:
+    except ServingError as problem:
         raise CommandError(str(problem)) from None
     if json:
         console.print_json({"name": name, "signed": chosen})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs import console, options
+from jobs import console, faults, options
 from jobs.commands import tune_worker
 from jobs.exits import FAILED, INTERRUPTED, CommandError, NoTrialCompleted
 from jobs.oracle import Post, read_post
@@ -53,7 +53,8 @@ def tune(
     """Search for better settings and write the best ones as a job file for `convoy run`.
 
     `convoy tune show RUN` prints the trials of a search. Exit codes: 0 done, 1 no trial completed,
-    2 wrong configuration, 75 interrupted (continue with --resume).
+    2 wrong configuration, 75 interrupted, or stopped by what the machine refuses, such as room on
+    a full disk (continue with --resume).
 
     On several hosts, start `convoy tune CONFIG --chief` on one and `convoy tune --worker` on the
     others, each with KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the chief, and a
@@ -114,8 +115,13 @@ def _search(job: "Job", directory: "RunDir | None", runs: Path, post: Post | Non
     console.stderr.print(f"search {run.path}", highlight=False, soft_wrap=True)
     ended = [t for t in read_trials(run) if t.state != "RUNNING"] if directory else []
     lowest_is_best = resolved.tune is not None and resolved.tune.lowest_is_best
+    again = f"convoy tune --resume {run.path}{' --chief' if post else ''}"
     try:
-        with stop_on_signal() as stop, Board(lowest_is_best, ended) as board:
+        with (
+            faults.told(INTERRUPTED, f"Mend that, then continue with: {again}"),
+            stop_on_signal() as stop,
+            Board(lowest_is_best, ended) as board,
+        ):
             if post is not None:
                 found = lead(resolved, run, board, stop.is_set, post)
             else:
@@ -123,7 +129,6 @@ def _search(job: "Job", directory: "RunDir | None", runs: Path, post: Post | Non
     except NoTrialCompleted as problem:
         raise CommandError(str(problem), FAILED) from None
     if found is None:
-        again = f"convoy tune --resume {run.path}{' --chief' if post else ''}"
         raise CommandError(f"interrupted. Continue with: {again}", INTERRUPTED)
     return found
 

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs import console
-from jobs.exits import CommandError
+from jobs import console, faults
+from jobs.exits import INTERRUPTED, CommandError
 
 if TYPE_CHECKING:
     from jobs.config import Job
@@ -34,7 +34,11 @@ def run_trials(job: "Job | None", workers: int | None, runs: Path, json: bool) -
     from jobs.signals import stop_on_signal
     from jobs.worker import work
 
-    with stop_on_signal() as stop, Board(lowest_is_best=False, ended=[]) as board:
+    with (
+        faults.told(INTERRUPTED, "Other workers go on with its trials"),
+        stop_on_signal() as stop,
+        Board(lowest_is_best=False, ended=[]) as board,
+    ):
         work(post, job, workers, runs, board, stop)
     trials = [trial for trial in board.trials.values() if trial.state != "RUNNING"]
     if json:

@@ -84,7 +84,7 @@ def show(
     try:
         chosen = dict(_option(text) for text in set_ or [])
         cost = flops.without_weights(look)
-    except (ValueError, OSError) as problem:
+    except ValueError as problem:
         raise CommandError(str(problem)) from None
     if json:
         console.print_json(_summary(name, zoo.MODELS[name], cost))
@@ -113,7 +113,7 @@ def filters(run: Run, image: Image, out: Out = None, json: options.Json = False)
         folder.mkdir(parents=True, exist_ok=True)
         kernels.savefig(files["filters"])
         maps.savefig(files["feature_maps"])
-    except (ValueError, OSError) as problem:
+    except ValueError as problem:
         raise CommandError(str(problem)) from None
     if json:
         console.print_json({name: str(path) for name, path in files.items()})

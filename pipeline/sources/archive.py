@@ -81,6 +81,8 @@ def _unpack_into(archive: Path, directory: Path) -> None:
             with tarfile.open(archive) as tarred:
                 _write(archive, list(_tar_members(tarred)), directory)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as problem:
+        if isinstance(problem, OSError) and problem.errno is not None:
+            raise  # of a full disk, say: what is unpacked stays, and is gone on with
         raise ValueError(f"{archive} is no archive that can be unpacked: {problem}") from None
 
 

@@ -1,11 +1,11 @@
 """IDX files, the format of MNIST (LeCun, "The MNIST database") and Fashion-MNIST."""
 
-import gzip
 import math
 from pathlib import Path
 
 import numpy as np
 
+from pipeline import compression
 from pipeline.sources.arrays import image_array_source
 from pipeline.sources.source import Source
 
@@ -28,9 +28,11 @@ def idx(place: str, data_dir: Path) -> Source:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Read an IDX file of unsigned bytes, plain or gzip-compressed, as uint8 of its own shape."""
-    raw = path.read_bytes()
-    data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    """Read an IDX file of unsigned bytes, plain or gzip-compressed, as uint8 of its own shape.
+
+    Raises ValueError when it is no such file, or damaged.
+    """
+    data = compression.read(path)
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTE:
         raise ValueError(
             f"{path} is no IDX file of unsigned bytes: it starts with {data[:4].hex()}, not 000008"

@@ -1,6 +1,7 @@
 """A NumPy archive of images and labels, as Keras ships MNIST: x_train, y_train and the like."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def npz(place: str, data_dir: Path) -> Source:
     try:
         with np.load(path) as archive:
             arrays = dict(archive)
-    except (OSError, ValueError, zipfile.BadZipFile) as problem:
+    except (EOFError, ValueError, zipfile.BadZipFile, zlib.error) as problem:
         raise ValueError(f"source npz: {place} is no NumPy archive: {problem}") from None
     splits = {
         name: {"image": _images(place, arrays, suffix), "label": _labels(place, arrays, suffix)}

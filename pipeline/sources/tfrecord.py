@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from pipeline import compression
 from pipeline.sources.examination import Encoded, Examination
 from pipeline.sources.source import Examples, Source
 
 KEY = "convoy_key"
 NAME = "label_name"
-GZIP_MAGIC = b"\x1f\x8b"
 SPLIT_WORDS = {
     "train": "train",
     "eval": "validation",
@@ -124,10 +124,9 @@ def _keyed(paths: list[Path]) -> Iterator[tuple[str, Record]]:
 
 
 def _records(path: Path) -> Iterator[Record]:
-    with path.open("rb") as file:
-        compression = "GZIP" if file.read(2) == GZIP_MAGIC else ""
+    packing = "GZIP" if compression.is_gzip(path) else ""
     try:
-        for record in tf.data.TFRecordDataset(str(path), compression).as_numpy_iterator():
+        for record in tf.data.TFRecordDataset(str(path), packing).as_numpy_iterator():
             yield _parse(record, path)
     except tf.errors.DataLossError:
         raise ValueError(f"source tfrecord: {path} is damaged or no TFRecord file") from None

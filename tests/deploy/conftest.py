@@ -18,38 +18,6 @@ PROGRAMS = ("dockerd", "docker", "docker-compose", "debootstrap")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 BASE = "convoy-base"
 
-# Flags of tensorflow_model_server that concern listening, models, polling, batching, monitoring.
-# Source: flag_list in tensorflow_serving/model_servers/main.cc of github.com/tensorflow/serving,
-# which --help prints, read in a revision before 2.20, and the page "Tensorflow Serving
-# Configuration" of its documentation. All of them stand there.
-DOCUMENTED = {
-    "port",
-    "grpc_socket_path",
-    "grpc_channel_arguments",
-    "grpc_max_threads",
-    "rest_api_port",
-    "rest_api_num_threads",
-    "rest_api_timeout_in_ms",
-    "ssl_config_file",
-    "monitoring_config_file",
-    "model_name",
-    "model_base_path",
-    "model_config_file",
-    "model_config_file_poll_wait_seconds",
-    "file_system_poll_wait_seconds",
-    "max_num_load_retries",
-    "load_retry_interval_micros",
-    "num_load_threads",
-    "num_unload_threads",
-    "enable_batching",
-    "batching_parameters_file",
-    "allow_version_labels_for_unavailable_models",
-    "enable_model_warmup",
-    "tensorflow_session_parallelism",
-    "tensorflow_intra_op_parallelism",
-    "tensorflow_inter_op_parallelism",
-}
-
 
 @dataclass(frozen=True)
 class Engine:
@@ -146,9 +114,3 @@ def engine() -> Iterator[Engine]:
             yield engine
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture
-def documented() -> set[str]:
-    """Flags of tensorflow_model_server that its documentation lists."""
-    return DOCUMENTED

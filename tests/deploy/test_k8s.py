@@ -14,6 +14,7 @@ import yaml
 
 from jobs import exits
 from jobs.config import load
+from tests.support.model_server_flags import FLAGS, names
 
 K8S = Path(__file__).parent.parent.parent / "deploy" / "k8s"
 OVERLAYS = sorted(path.parent.name for path in K8S.glob("*/kustomization.yaml"))
@@ -165,11 +166,10 @@ def test_selectors_find_pods(name):
 
 
 @pytest.mark.parametrize("name", ["base", "serving-tls", "gpu", "embedded"])
-def test_servers_get_flags_that_tensorflow_serving_documents(name, documented):
+def test_servers_get_flags_that_tensorflow_serving_has(name):
     (server,) = render(name)["Deployment", "serving"]["spec"]["template"]["spec"]["containers"]
-    names = {flag.removeprefix("--").partition("=")[0] for flag in server["args"]}
-    assert names <= documented
-    assert ("ssl_config_file" in names) == (name == "serving-tls")
+    assert names(server["args"]) <= FLAGS
+    assert ("ssl_config_file" in names(server["args"])) == (name == "serving-tls")
     # TensorFlow Serving reads labels before it loads a version, and would not start on a store.
     assert "--allow_version_labels_for_unavailable_models=true" in server["args"]
 

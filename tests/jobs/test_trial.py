@@ -1,12 +1,17 @@
 import json
 
+import pytest
 import tensorflow as tf
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from jobs.trial import Place, run_trial, write_hparams
+from jobs.trial import Place, outcome_of, run_trial, write_hparams
 from tuning.trial import Assignment, Outcome
 
 GIVEN = Assignment("07", {"train.batch_size": 16})
+
+
+def exhausted(message: str) -> Exception:
+    return tf.errors.ResourceExhaustedError(None, None, message)
 
 
 def test_a_trial_s_files_belong_to_one_process_at_a_time(tmp_path):
@@ -52,6 +57,22 @@ def test_the_outcome_of_another_assignment_is_not_taken_over(tmp_path):
     assert place.finished(Assignment("07", {"train.batch_size": 32})) is None
     stored = json.loads((place.path / "result.json").read_text())
     assert stored["assignment"]["values"] == {"train.batch_size": 16}
+
+
+@pytest.mark.parametrize(
+    ("problem", "outcome"),
+    [
+        (OSError(28, "No space left on device", "a/b"), ("killed", "a/b: No space left on device")),
+        (exhausted("a/b; No space left on device"), ("killed", "a/b: No space left on device")),
+        (exhausted("OOM when allocating"), ("memory", "out of memory: OOM when allocating")),
+        (MemoryError(), ("memory", "out of memory: MemoryError")),
+        (ValueError("two classes"), ("raised", "two classes")),
+        (KeyError("a"), ("raised", "KeyError: 'a'")),
+    ],
+)
+def test_a_full_disk_is_no_full_memory(problem, outcome):
+    found = outcome_of(problem, "07")
+    assert (found.ending, found.reason) == outcome
 
 
 def test_values_of_every_kind_are_shown_by_tensorboard(tmp_path):

@@ -1,3 +1,5 @@
+import bz2
+import lzma
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -89,8 +91,34 @@ def test_a_truncated_idx_file_is_refused(idx_dir, data_dir):
 
 
 def test_a_file_of_another_format_is_no_idx(idx_dir, data_dir):
-    (idx_dir / "t10k-labels-idx1-ubyte").write_bytes(b"PK\x03\x04 no idx")
-    with pytest.raises(ValueError, match="no IDX file of unsigned bytes: it starts with 504b0304"):
+    (idx_dir / "t10k-labels-idx1-ubyte").write_bytes(b"text, no idx")
+    with pytest.raises(ValueError, match="no IDX file of unsigned bytes: it starts with 74657874"):
+        open_source(f"idx:{idx_dir}", data_dir)
+
+
+@pytest.mark.parametrize(
+    ("pack", "name"),
+    [
+        (bz2.compress, "bzip2"),
+        (lzma.compress, "xz"),
+        (lambda content: b"\x28\xb5\x2f\xfd" + content, "zstd"),
+        (lambda content: b"PK\x03\x04" + content, "zip"),
+    ],
+)
+def test_a_compression_that_is_not_known_is_named(idx_dir, data_dir, pack, name):
+    path = idx_dir / "t10k-labels-idx1-ubyte"
+    path.write_bytes(pack(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"{path} is compressed by {name}; expected gzip, or no"):
+        open_source(f"idx:{idx_dir}", data_dir)
+    with pytest.raises(ValueError, match=f"{path} is compressed by {name}; expected gzip, or no"):
+        open_source(f"tfrecord:{path}", data_dir)
+
+
+@pytest.mark.parametrize("damage", [lambda raw: raw[:-9], lambda raw: raw[:20] + b"#" + raw[21:]])
+def test_a_damaged_gzip_file_is_named(idx_dir, data_dir, damage):
+    path = idx_dir / "train-images-idx3-ubyte.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"{path} is damaged: as gzip, "):
         open_source(f"idx:{idx_dir}", data_dir)
 
 

@@ -145,6 +145,13 @@ def test_nothing_is_published_beside_a_name_that_tensorflow_serving_takes_for_a_
     assert store.live("digits") == live
 
 
+def test_nothing_is_published_beside_a_file_that_a_number_names(store: Store, export: Path):
+    put_in_service(store, "digits", export)
+    (store.root / "digits" / "77").touch()
+    with pytest.raises(StoreError, match="holds '77', which TensorFlow Serving takes for versions"):
+        store.publish("digits", export)
+
+
 @pytest.mark.parametrize("name", ["20260101000000000000", "٣", "tmp", ".stage"])
 def test_names_that_no_server_takes_for_a_version_are_in_nobody_s_way(
     store: Store, export: Path, name: str

@@ -7,6 +7,7 @@ names a version that is not available changes nothing, not even for other models
 from pathlib import Path
 
 import pytest
+from tensorflow_serving.config import model_server_config_pb2
 
 from serving.errors import ConfigError
 from serving.model_settings import Policy
@@ -140,6 +141,26 @@ def test_a_server_that_missed_the_write_of_the_version_refuses_that_of_the_label
     write(file, shelf.base, label("stable", 2), 1, 2)
     watch.poll()
     assert registry.find("m", None, "stable").number == 2
+
+
+def test_a_configuration_sent_by_request_holds_until_the_file_is_polled(
+    shelf: Shelf, tmp_path: Path
+):
+    """PollFilesystemAndReloadConfig applies the file at every poll, changed or not."""
+    shelf.add(1)
+    file = tmp_path / "models.config"
+    write(file, shelf.base, "", 1)
+    registry = Registry(shelf.load)
+    watch = ConfigWatch(ServerSettings(config=file), registry)
+    watch.start()
+    sent = model_server_config_pb2.ModelServerConfig()
+    sent.model_config_list.config.add(
+        name="sent", base_path=str(shelf.base), model_platform="tensorflow"
+    )
+    watch.replace(sent)
+    assert [model.settings.name for model in registry.models()] == ["sent"]
+    watch.poll()
+    assert [model.settings.name for model in registry.models()] == ["m"]
 
 
 def test_a_server_without_the_flag_does_not_start_on_a_file_with_labels(

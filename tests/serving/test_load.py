@@ -137,6 +137,33 @@ def _fits(seen: Seen, reign: Reign) -> bool:
     return same and seen.given >= reign.began and seen.asked <= reign.ended
 
 
+AWAY_SECONDS = 10  # a remount, or a server of files that is started again
+
+
+@pytest.mark.slow
+def test_no_request_fails_while_the_store_is_away(
+    store: Store, classifiers: list[Path], forkserver: ForkServer
+):
+    version = store.publish("shapes", classifiers[0])
+    with server_process(forkserver, store) as (address, _), Client(address) as probe:
+        callers = Callers(address, 16)
+        callers.start()
+        until(lambda: len(callers.seen) >= 100)
+        away = store.root.rename(store.root.with_name("away"))
+        left = time.monotonic()
+        time.sleep(AWAY_SECONDS)
+        away.rename(store.root)
+        back = time.monotonic()
+        following = store.publish("shapes", classifiers[1])
+        wait_for(probe, following)
+        callers.stopping.set()
+        callers.join()
+    assert callers.failed == []
+    meanwhile = [seen for seen in callers.seen if left <= seen.asked and seen.given <= back]
+    assert {(seen.version, seen.label) for seen in meanwhile} == {(version, "zero")}
+    assert max(seen.given for seen in meanwhile) > back - 1  # to the end
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_memory_does_not_grow_with_reloads(store: Store, tmp_path: Path):

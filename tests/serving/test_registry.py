@@ -118,11 +118,18 @@ def test_a_failed_load_waits_before_it_is_tried_again(shelf: Shelf):
     assert registry.versions("m")[0].state is State.LOADING
 
 
-def test_a_version_completed_after_it_was_given_up_is_served(shelf: Shelf):
+def test_a_version_that_was_given_up_is_tried_again_once_it_was_away(shelf: Shelf):
+    """TensorFlow Serving ignores a version that it has, failed or not (AspiredVersionsManager)."""
     shelf.add(1, broken=True)
     registry = Registry(shelf.load, Retries(count=0))
     registry.configure([shelf.settings()])
     (shelf.base / "1" / "broken").rename(shelf.base / "1" / "fine")
+    for _ in range(3):
+        registry.refresh()
+    assert shelf.loaded == [1]
+    away = (shelf.base / "1").rename(shelf.base / "away")
+    registry.refresh()
+    away.rename(shelf.base / "1")
     registry.refresh()
     assert registry.find("m").number == 1
 

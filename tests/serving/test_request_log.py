@@ -1,8 +1,11 @@
 """The request log says what was asked and answered, and shows no pixels."""
 
+import bz2
 import gzip
 import json
 import logging
+import lzma
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -106,6 +109,20 @@ def test_a_full_disk_is_reported_once_and_fails_no_request(
     assert caplog.text.count("the request log cannot be written") == 1
 
 
+def test_a_line_that_a_full_disk_took_half_of_spoils_none_after_it(tmp_path: Path):
+    lines: list[str] = []
+    RequestLog(1.0, lines.append).observe(seen(outputs=classified(2)))
+    file, most = DailyFile(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(lines[0]) // 2, most[1]))
+    try:
+        file.write(lines[0])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    file.write(lines[0])
+    file.close()
+    assert flat(list(read(tmp_path))) == [("m", 3, [0, 1], [0.8, 0.8])]
+
+
 def flat(found: "list[Answers]") -> list[tuple[str, int, list[int], list[float]]]:
     return [
         (a.model, a.version, a.class_ids.tolist(), a.confidences.round(4).tolist()) for a in found
@@ -195,6 +212,47 @@ def test_a_record_cut_off_by_a_crash_ends_the_file(
     path = prediction_log(3, 1)
     path.write_bytes(path.read_bytes()[:-20])
     assert flat(list(read(tmp_path)))[0] == ("shapes", 9, [0, 1, 2], [0.8] * 3)
+
+
+def test_records_compressed_by_gzip_are_read(tmp_path: Path, prediction_log: Callable[..., Path]):
+    path = prediction_log(1)
+    path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert flat(list(read(tmp_path))) == [("shapes", 9, [0], [0.8])]
+
+
+def test_a_record_that_is_damaged_is_named(tmp_path: Path, prediction_log: Callable[..., Path]):
+    path = prediction_log(3, 1)
+    content = path.read_bytes()
+    path.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
+    with pytest.raises(TrafficError, match=f"{path} is damaged: corrupted record at 12"):
+        list(read(tmp_path))
+
+
+@pytest.mark.parametrize("text", [b'{"a line": 1}\n' * 100, b"\0records" * 100])
+@pytest.mark.parametrize(
+    ("pack", "name"),
+    [
+        (bz2.compress, "bzip2"),
+        (lzma.compress, "xz"),
+        (lambda content: b"\x28\xb5\x2f\xfd" + content, "zstd"),
+    ],
+)
+def test_a_compression_that_is_not_known_is_named(
+    tmp_path: Path, pack: Callable[[bytes], bytes], name: str, text: bytes
+):
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(pack(text))
+    with pytest.raises(TrafficError, match=f"{path} is compressed by {name}; expected gzip, or no"):
+        list(read(tmp_path))
+
+
+@pytest.mark.parametrize("damage", [lambda raw: raw[:-9], lambda raw: raw[:12] + b"#" + raw[13:]])
+def test_a_damaged_gzip_file_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]):
+    path = tmp_path / "requests.jsonl.gz"
+    path.write_bytes(damage(gzip.compress(b'{"a line": 1}\n' * 1000)))
+    with pytest.raises(TrafficError, match=f"{path} is damaged: "):
+        list(read(tmp_path))
 
 
 def test_a_directory_without_a_log_says_how_to_get_one(tmp_path: Path):

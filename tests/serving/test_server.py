@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import threading
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -20,7 +21,9 @@ from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
 from serving.client import Client, Options
 from serving.errors import ConfigError, RequestRejected
+from serving.model_settings import ModelSettings
 from serving.server import ModelServer
+from serving.settings import Listen, Loading, ServerSettings
 from serving.store import Store
 from tests.support.running import IMAGE, serving, settings, version_of
 from tests.support.waiting import until
@@ -119,6 +122,49 @@ def test_a_configuration_that_cannot_be_read_stops_the_start(store: Store):
         ModelServer(settings(store)).start()
 
 
+def one_model(base: Path, poll: float = 0.05) -> ServerSettings:
+    return ServerSettings(
+        models=(ModelSettings("shapes", base),),
+        listen=Listen(port=0, rest_port=0),
+        loading=Loading(poll_versions=poll),
+    )
+
+
+def test_a_model_of_which_nothing_can_be_loaded_stops_the_start(tmp_path: Path):
+    (tmp_path / "1").mkdir()
+    server = ModelServer(one_model(tmp_path))
+    with pytest.raises(ConfigError) as caught:
+        server.start()
+    assert str(caught.value).startswith(
+        "1 servable(s) did not become available: {{{name: shapes version: 1} due to error: "
+    )
+    assert server.grpc_address == ""
+
+
+def test_a_server_does_not_listen_before_each_model_has_a_version(
+    classifiers: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    base, ending, started = tmp_path / "shapes", threading.Event(), []
+    server = ModelServer(one_model(base))
+    starter = threading.Thread(target=lambda: started.append(server.start(ending)))
+    starter.start()
+    try:
+        until(lambda: f"waiting for shapes: Could not find base path {base}" in caplog.text)
+        base.mkdir()
+        until(lambda: f"waiting for shapes: no version under {base}" in caplog.text)
+        assert server.grpc_address == ""
+        shutil.copytree(classifiers[0], tmp_path / "copy")
+        (tmp_path / "copy").rename(base / "7")
+        starter.join(60)
+        assert started == [True]
+        with Client(server.grpc_address) as client:
+            assert version_of(client) == 7
+    finally:
+        ending.set()
+        starter.join(60)
+        server.stop()
+
+
 def test_a_port_in_use_stops_the_start(store: Store, server: Any):
     store.create()
     for taken in (
@@ -143,7 +189,7 @@ def reload(address: str, name: str, base_path: Path, **labels: int) -> None:
 def test_a_reload_that_adds_a_model_answers_when_it_is_available(
     store: Store, classifiers: list[Path], tmp_path: Path
 ):
-    store.publish("shapes", classifiers[0])
+    version = store.publish("shapes", classifiers[0])
     (tmp_path / "broken" / "1").mkdir(parents=True)
     with serving(store) as (server, client):
         with pytest.raises(grpc.RpcError) as caught:
@@ -153,7 +199,7 @@ def test_a_reload_that_adds_a_model_answers_when_it_is_available(
             "1 model(s) did not become available: {{{name: broken version: 1} due to error: "
         )
         reload(server.grpc_address, "renamed", store.root / "shapes")
-        assert client.predict(IMAGE, model="renamed")
+        assert [v.version for v in client.status("renamed")] == [version]  # loaded, if not in force
 
 
 def test_a_reload_counts_what_it_is_asked_to(store: Store, classifiers: list[Path]):
@@ -197,7 +243,8 @@ def test_a_store_that_is_away_for_a_moment_is_served_on(store: Store, classifier
 
 def test_a_reload_by_request_replaces_the_models(store: Store, classifiers: list[Path]):
     version = store.publish("shapes", classifiers[0])
-    with serving(store) as (server, client):
+    once = replace(settings(store), loading=Loading(poll_config=0, lenient_labels=True))
+    with ModelServer(once) as server, Client(server.grpc_address) as client:
         reload(server.grpc_address, "renamed", store.root / "shapes", best=version)
         assert client.predict(IMAGE, model="renamed", label="best")[0].version == version
         with pytest.raises(Exception, match=r"Latest\(shapes\)"):

@@ -76,6 +76,16 @@ def load_until_refused(client: Client, process: Process) -> int:
     return len(answered)
 
 
+def test_the_command_that_still_waits_for_a_model_ends_when_asked_to(
+    tmp_path: Path, forkserver: ForkServer
+):
+    flags = (f"--port={free_port()}", f"--model_base_path={tmp_path}")
+    with forkserver.start("-c", CODE, *flags) as process:
+        assert any("not listening yet, waiting for default" in line for line in process.stderr)
+        process.terminate()
+        assert process.wait(30) == 0
+
+
 def test_the_command_ends_with_the_reason_when_its_configuration_is_wrong(
     tmp_path: Path, forkserver: ForkServer
 ):
