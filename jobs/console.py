@@ -35,7 +35,7 @@ def print_table(title: str, head: list[str], rows: list[list[Any]]) -> None:
     """Print a table on stdout."""
     table = Table(*head, show_header=any(head))
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(str(cell)) for cell in row))  # brackets in names are no markup
     if title:  # by itself: the table's own would be cut into lines of the table's width
         stdout.print(Text(title, "table.title"), soft_wrap=True)
     stdout.print(table)

@@ -1,18 +1,13 @@
 """The image files that a command is given."""
 
+import logging
 import re
 from pathlib import Path
 
 from jobs.exits import CommandError
+from pipeline.listing import SIGNATURES, SUFFIXES, count_reasons, files_below, passed_over
 
-SIGNATURES = {  # of a file's first bytes; "." stands for any byte
-    rb"\xff\xd8\xff": "JPEG",
-    rb"\x89PNG\r\n\x1a\n": "PNG",
-    rb"BM": "BMP",
-    rb"GIF8": "GIF",
-    rb"RIFF....WEBP": "WebP",
-}
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
+log = logging.getLogger(__name__)
 
 
 def find_images(files: list[Path]) -> list[Path]:
@@ -26,10 +21,17 @@ def find_images(files: list[Path]) -> list[Path]:
 
 
 def _inside(directory: Path) -> list[Path]:
-    images = sorted(p for p in directory.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not images:
+    try:
+        reasons = {path: passed_over(path, directory) for path in files_below(directory)}
+    except OSError as problem:
+        raise CommandError(f"cannot read {problem.filename}: {problem.strerror}") from None
+    others = [(str(path), reason) for path, reason in reasons.items() if reason]
+    if others:
+        told = count_reasons(others)
+        log.warning("%s: %d files are passed over: %s", directory, len(others), told)
+    if len(others) == len(reasons):
         raise CommandError(f"no image in {directory}; expected {', '.join(sorted(SUFFIXES))}")
-    return images
+    return [path for path, reason in reasons.items() if not reason]
 
 
 def _check(path: Path) -> None:
@@ -38,5 +40,5 @@ def _check(path: Path) -> None:
             start = file.read(12)
     except OSError as problem:
         raise CommandError(f"cannot read {path}: {problem.strerror}") from None
-    if not any(re.match(signature, start, re.DOTALL) for signature in SIGNATURES):
-        raise CommandError(f"{path} is no image: expected one of {', '.join(SIGNATURES.values())}")
+    if not any(re.match(signature, start, re.DOTALL) for signature in SIGNATURES.values()):
+        raise CommandError(f"{path} is no image: expected one of {', '.join(SIGNATURES)}")

@@ -17,7 +17,7 @@ from jobs.preparation import evaluate, load_data, load_model, train_network
 from jobs.rundir import RunDir
 from jobs.runs import record_copies
 from pipeline.dataset import Splits
-from pipeline.inspection import explain, inspect
+from pipeline.inspection import inspect, refusal
 from pipeline.whole import room_given_back
 from trainer import network
 from trainer.callbacks import Hooks, Interrupted
@@ -83,8 +83,8 @@ class Stages:
                 buffer = io.BytesIO()
                 np.savez(buffer, keys=keys, images=images)
                 self.run.write_bytes("data.npz", buffer.getvalue())  # for the report
-            if broken := inspection.check.broken("error"):
-                raise DataRefused("; ".join(map(explain, broken)))
+            if not inspection.check.ok:
+                raise DataRefused(refusal(inspection.check))
 
     def train(self, data: Splits) -> keras.Model:
         """Give the trained network in float32, from disk when it is trained already."""

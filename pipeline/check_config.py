@@ -45,6 +45,15 @@ class CheckConfig(BaseModel):
         "error",
         "Share of files that do not decode; a few are usual, many are a broken export",
     )
+    passed_over: Rule = _rule(
+        0.05,
+        "warning",
+        "Share of files that lie with the images and are none of a class: of other endings, links "
+        "to nowhere, outside of the classes' directories",
+    )
+    numbers: Rule = _rule(
+        0, "error", "Share of vectors with a NaN or an infinity; one is enough to lose a training"
+    )
     class_size: Rule = _rule(
         10, "error", "Fewest training examples of a class; below ten nothing can be learned or told"
     )

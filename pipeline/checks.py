@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.check_config import CheckConfig
 from pipeline.inventory import Inventory
+from pipeline.listing import LeftOut
 from pipeline.profile import Profile, class_shift, stability_index, take_profile
 
 MOST_EXAMPLES = 12  # named in a finding
@@ -23,7 +24,13 @@ class Finding:
     ok: bool
     value: float
     limit: float
-    examples: list[str]  # keys, classes or files; pairs as "a = b"
+    examples: list[str]  # keys, classes or files; pairs as "a = b"; of rules that hold, too
+    count: int | None = None  # where the value is a share: of how many examples, ...
+    total: int | None = None  # ... and of all
+
+    def measured(self) -> str:
+        """Return the value as a person reads it."""
+        return f"{self.value:.4g}" if self.total is None else f"{self.count:,} of {self.total:,}"
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class Check:
     findings: list[Finding]
     counts: dict[str, dict[str, int]]  # split -> class -> examples
     profile: Profile
+    undecodable: LeftOut
+    passed_over: LeftOut
 
     @property
     def ok(self) -> bool:
@@ -49,6 +58,8 @@ class Check:
             "rules": [asdict(finding) for finding in self.findings],
             "counts": self.counts,
             "profile": self.profile.to_json(),
+            "undecodable": self.undecodable,
+            "passed_over": self.passed_over,
         }
 
 
@@ -59,15 +70,23 @@ class Evidence:
     inventory: Inventory
     class_names: tuple[str, ...]
     shape: tuple[int, ...]  # of the network's input
-    quarantine: list[str]  # keys of files that do not decode
+    undecodable: LeftOut
     previous: Profile | None  # of the last run's data
+    passed_over: LeftOut | None = None  # None where the source is no directory
 
     @property
     def train(self) -> Inventory:
         return self.inventory.where(self.inventory.split == "train")
 
 
-Measured = tuple[float, list[str]]  # value, examples
+@dataclass(frozen=True)
+class Measured:
+    """A value, and what made it so."""
+
+    value: float
+    examples: list[str]
+    count: int | None = None
+    total: int | None = None
 
 
 def check(evidence: Evidence, config: CheckConfig) -> Check:
@@ -77,30 +96,54 @@ def check(evidence: Evidence, config: CheckConfig) -> Check:
         rule = getattr(config, name)
         measured = None if rule.severity == "off" else measure(evidence)
         if measured is not None:
-            value, examples = measured
+            value = measured.value
             ok = value <= rule.limit if lower_is_better else value >= rule.limit
-            shown = [] if ok else examples[:MOST_EXAMPLES]
-            findings.append(Finding(name, rule.severity, ok, value, rule.limit, shown))
+            shown, counts = measured.examples[:MOST_EXAMPLES], (measured.count, measured.total)
+            findings.append(Finding(name, rule.severity, ok, value, rule.limit, shown, *counts))
     profile = take_profile(evidence.inventory, evidence.class_names)
-    return Check(findings, _counts(evidence), profile)
+    left_out = evidence.undecodable, evidence.passed_over or []
+    return Check(findings, _counts(evidence), profile, *left_out)
+
+
+def _share(examples: list[str], total: int) -> Measured:
+    return Measured(len(examples) / max(total, 1), examples, len(examples), total)
 
 
 def _undecodable(evidence: Evidence) -> Measured:
-    total = len(evidence.inventory.label) + len(evidence.quarantine)
-    return len(evidence.quarantine) / total, evidence.quarantine
+    return _left_out(evidence, evidence.undecodable)
+
+
+def _passed_over(evidence: Evidence) -> Measured | None:
+    return None if evidence.passed_over is None else _left_out(evidence, evidence.passed_over)
+
+
+def _left_out(evidence: Evidence, files: LeftOut) -> Measured:
+    named = [f"{file['key']}: {file['reason']}" for file in files]
+    return _share(named, len(evidence.inventory.label) + len(files))
+
+
+def _numbers(evidence: Evidence) -> Measured | None:
+    """Find NaN and infinity: in one example they are enough to lose a training."""
+    rows = evidence.inventory
+    if rows.has_images:
+        return None
+    wrong = rows.where(rows.flaw != "")
+    named = [f"{key}: {flaw}" for key, flaw in zip(wrong.key, wrong.flaw, strict=True)]
+    return _share(named, len(rows.key))
 
 
 def _class_size(evidence: Evidence) -> Measured:
     counts = np.bincount(evidence.train.label, minlength=len(evidence.class_names))
     order = np.argsort(counts, kind="stable")
-    return float(counts.min()), [f"{evidence.class_names[i]}: {counts[i]}" for i in order]
+    examples = [f"{evidence.class_names[i]}: {counts[i]}" for i in order]
+    return Measured(float(counts.min()), examples)
 
 
 def _imbalance(evidence: Evidence) -> Measured:
     counts = np.bincount(evidence.train.label, minlength=len(evidence.class_names))
     ends = (int(counts.argmax()), int(counts.argmin()))
     examples = [f"{evidence.class_names[i]}: {counts[i]}" for i in ends]
-    return float(counts.max() / max(counts.min(), 1)), examples
+    return Measured(float(counts.max() / max(counts.min(), 1)), examples)
 
 
 def _duplicates(evidence: Evidence) -> Measured:
@@ -125,7 +168,7 @@ def _repeats(inventory: Inventory, values: np.ndarray) -> Measured:
             pairs.append(f"{seen[value]} = {key}")
         else:
             seen[value] = key
-    return len(pairs) / len(values), pairs
+    return _share(pairs, len(values))
 
 
 def _leakage(evidence: Evidence) -> Measured:
@@ -136,7 +179,7 @@ def _leakage(evidence: Evidence) -> Measured:
         for content, key in zip(held_out.content, held_out.key, strict=True)
         if content in trained
     ]
-    return len(pairs) / max(len(held_out.key), 1), pairs
+    return _share(pairs, len(held_out.key))
 
 
 def _conflicts(evidence: Evidence) -> Measured:
@@ -147,23 +190,21 @@ def _conflicts(evidence: Evidence) -> Measured:
         other, other_key = first.setdefault(content, (label, key))
         if other != label:
             pairs.append(f"{other_key} = {key} ({names[other]}, {names[label]})")
-    return len(pairs) / len(rows.key), pairs
+    return _share(pairs, len(rows.key))
 
 
 def _upscaling(evidence: Evidence) -> Measured | None:
     if not evidence.inventory.has_images:
         return None
     median = float(np.median(evidence.inventory.side))
-    return min(evidence.shape[:2]) / median, [f"median side {median:.0f} pixels"]
+    return Measured(min(evidence.shape[:2]) / median, [f"median side {median:.0f} pixels"])
 
 
 def _channels(evidence: Evidence) -> Measured | None:
     if not evidence.inventory.has_images:
         return None
-    grey = float(evidence.inventory.grey.mean())
     wrong = evidence.inventory.grey == (evidence.shape[-1] == 3)
-    keys = evidence.inventory.key[wrong].tolist()
-    return (grey if evidence.shape[-1] == 3 else 1 - grey), keys
+    return _share(evidence.inventory.key[wrong].tolist(), len(wrong))
 
 
 def _class_shift(evidence: Evidence) -> Measured | None:
@@ -176,14 +217,14 @@ def _class_shift(evidence: Evidence) -> Measured | None:
     }
     order = sorted(moved, key=lambda name: -abs(moved[name]))
     examples = [f"{name}: {moved[name]:+.1%}" for name in order]
-    return class_shift(evidence.previous, new), examples
+    return Measured(class_shift(evidence.previous, new), examples)
 
 
 def _brightness_shift(evidence: Evidence) -> Measured | None:
     if evidence.previous is None or not evidence.previous.brightness:
         return None
     new = take_profile(evidence.inventory, evidence.class_names)
-    return stability_index(evidence.previous.brightness, new.brightness), []
+    return Measured(stability_index(evidence.previous.brightness, new.brightness), [])
 
 
 def _counts(evidence: Evidence) -> dict[str, dict[str, int]]:
@@ -201,6 +242,8 @@ def _counts(evidence: Evidence) -> dict[str, dict[str, int]]:
 Measure = Callable[[Evidence], Measured | None]  # None: these data cannot break the rule
 RULES: dict[str, tuple[Measure, bool]] = {  # name in CheckConfig -> (measure, lower is better)
     "undecodable": (_undecodable, True),
+    "passed_over": (_passed_over, True),
+    "numbers": (_numbers, True),
     "class_size": (_class_size, False),
     "imbalance": (_imbalance, True),
     "duplicates": (_duplicates, True),

@@ -12,9 +12,10 @@ from pipeline import preprocess, standardize
 from pipeline.augment import Augment
 from pipeline.config import DataConfig
 from pipeline.examples import Reader
+from pipeline.listing import LeftOut
 from pipeline.sources import open_source
 from pipeline.sources.examination import Quarantine
-from pipeline.sources.source import quarantined
+from pipeline.sources.source import passed_over, quarantined
 from pipeline.sources.splits import Slice, cut_splits
 from pipeline.standardize import Preparation
 from pipeline.training import Samples, Training
@@ -46,6 +47,7 @@ class SourceData:
     slices: dict[str, Slice]
     info: DataInfo
     quarantine: Quarantine  # files left out because they do not decode
+    passed_over: LeftOut | None  # files in its directory that are none of its examples
 
 
 class TrainEpochs(Protocol):
@@ -121,7 +123,8 @@ def open_data(config: DataConfig) -> SourceData:
     """
     builder = open_source(config.source, Path(config.data_dir), config.beam_options)
     slices = cut_splits(builder, config)
-    return SourceData(slices, _describe(builder, config, slices), quarantined(builder))
+    left_out = quarantined(builder), passed_over(builder)
+    return SourceData(slices, _describe(builder, config, slices), *left_out)
 
 
 def _check_augmentation(config: DataConfig, info: DataInfo) -> None:

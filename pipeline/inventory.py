@@ -24,6 +24,7 @@ class Inventory:
     key: np.ndarray  # str [N]: the file, or the row of an array
     label: np.ndarray  # int64 [N]
     content: np.ndarray  # bytes [N]: equal for equal tensors
+    flaw: np.ndarray  # str [N]: the first value that is no finite number; "" for none
     looks: np.ndarray  # uint64 [N]: difference hash; equal for images that look alike
     side: np.ndarray  # float64 [N]: the shorter side of the original, in pixels
     grey: np.ndarray  # bool [N]: no colour in it
@@ -45,9 +46,9 @@ def take_inventory(slices: dict[str, Slice], shape: tuple[int, ...]) -> Inventor
     """Read every example once, images at the network's size `shape` (H, W, C) or vectors (D,)."""
     rows = [row for name, part in slices.items() for row in _rows(name, part, shape)]
     columns = zip(*rows, strict=True)
-    split, key, label, content = (np.array(next(columns)) for _ in range(4))
+    facts = [np.array(next(columns)) for _ in range(5)]
     pixels = [np.array(column) for column in columns] or [np.empty(0)] * 4
-    return Inventory(split, key, label, content, *pixels)
+    return Inventory(*facts, *pixels)
 
 
 def pictures(
@@ -71,7 +72,14 @@ def _rows(split: str, part: Slice, shape: tuple[int, ...]) -> Iterator[tuple[Any
         ):
             content = hashlib.blake2b(tensor.tobytes(), digest_size=16).hexdigest()
             looks = [_looks(tensor)] if facts else []
-            yield split, key.decode(), int(label), content, *looks, *pixels
+            yield split, key.decode(), int(label), content, _flaw(tensor), *looks, *pixels
+
+
+def _flaw(tensor: np.ndarray) -> str:
+    if tensor.dtype == np.uint8 or np.isfinite(tensor).all():
+        return ""
+    place = int(np.flatnonzero(~np.isfinite(tensor))[0])
+    return f"value {place} is {tensor[place]}"
 
 
 def _looks(image: np.ndarray) -> np.uint64:

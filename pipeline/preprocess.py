@@ -7,11 +7,11 @@ from typing import Literal
 
 import tensorflow as tf
 
-from pipeline import exif
+from pipeline import exif, formats
 
 Scaling = Literal["unit", "caffe", "torch", "tf", "none"]
 Resize = Literal["antialias", "nearest"]
-REVISION = 1  # raised whenever `decode` gives other pixels: it keys what is cached on disk
+REVISION = 2  # raised whenever `decode` gives other pixels: it keys what is cached on disk
 
 # RGB in 0..1: torchvision's constants, over ImageNet's training set.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -30,7 +30,8 @@ def decode(
     """Decode one JPEG, PNG, BMP, WebP or GIF (its first frame) upright to uint8 [H, W, channels].
 
     Alpha is dropped; grey is repeated for 3 channels; colour becomes BT.601 luminance for 1.
-    `image_size` (H, W) None keeps the image's own size.
+    `image_size` (H, W) None keeps the image's own size. Fails with INVALID_ARGUMENT for what
+    `formats.problem` knows, and for what does not decode.
     """
     return _decode(tf.convert_to_tensor(encoded), image_size, channels, method)
 
@@ -39,8 +40,11 @@ def decode(
 def _decode(
     encoded: tf.Tensor, image_size: tuple[int, int] | None, channels: int, method: Resize
 ) -> tf.Tensor:
+    head = formats.read_head(encoded)
+    encoded = formats.checked(encoded, head)  # what it refuses may end the process here
     pixels = tf.io.decode_image(encoded, channels=0, expand_animations=False)
     pixels.set_shape([None, None, None])
+    pixels = formats.colours(pixels, encoded, head)
     pixels = _upright(pixels, exif.orientation(encoded))
     if image_size is not None:
         pixels = resize(pixels, image_size, method)  # first: fewer pixels to convert

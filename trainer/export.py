@@ -98,7 +98,7 @@ def _vector_signatures(
     answer = _answer(network, info)
 
     def from_features(features: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(prepare(features))
+        return answer(prepare(tf.debugging.check_numerics(features, "features of a row")))
 
     def from_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         spec = {"features": tf.io.FixedLenFeature(info.shape, tf.float32)}
@@ -118,6 +118,7 @@ def _answer(network: keras.Model, info: DataInfo) -> Signature:
 
     def answer(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         probabilities = network(inputs, training=False)
+        probabilities = tf.debugging.check_numerics(probabilities, "the network's answer to a row")
         class_id = tf.argmax(probabilities, axis=-1)
         return {
             "probabilities": probabilities,

@@ -35,7 +35,7 @@ def check(
     job = load(config, set_)
     console.load_tensorflow()
     from pipeline.dataset import open_data
-    from pipeline.inspection import inspect
+    from pipeline.inspection import inspect, refusal
 
     try:
         inspection = inspect(open_data(job.data), job.data.check)
@@ -47,9 +47,8 @@ def check(
         console.print_json(inspection.check.to_json())
     else:
         _print(inspection)
-    if broken := inspection.check.broken("error"):
-        names = ", ".join(finding.name for finding in broken)
-        raise CommandError(f"the data are refused: {names}", DATA_REFUSED)
+    if not inspection.check.ok:
+        raise CommandError(refusal(inspection.check), DATA_REFUSED)
 
 
 def _draw(inspection: "Inspection", path: Path) -> None:
@@ -63,14 +62,16 @@ def _draw(inspection: "Inspection", path: Path) -> None:
 
 
 def _print(inspection: "Inspection") -> None:
+    from pipeline.inspection import examples
+
     rows = [
         [
             finding.name,
             "ok" if finding.ok else finding.severity,
-            f"{finding.value:.4g}",
+            finding.measured(),
             f"{finding.limit:.4g}",
-            "; ".join(finding.examples[:2]),
+            examples(finding),
         ]
         for finding in inspection.check.findings
     ]
-    console.print_table("data check", ["rule", "verdict", "value", "limit", "examples"], rows)
+    console.print_table("data check", ["rule", "verdict", "found", "limit", "examples"], rows)

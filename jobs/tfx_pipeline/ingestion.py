@@ -12,7 +12,7 @@ from tfx.proto import example_gen_pb2
 
 from jobs.config import Job
 from jobs.tfx_pipeline.queries import Query
-from pipeline.inspection import explain, inspect
+from pipeline.inspection import inspect, refusal
 from pipeline.sources.splits import Slice
 from pipeline.sources.tfrecord import KEY, encode
 
@@ -63,8 +63,9 @@ class SourceExecutor(BaseExampleGenExecutor):
         """Raise ValueError when an error rule of the data check breaks."""
         first = json.loads(exec_properties["input_config"])["splits"][0]["pattern"]
         query = Query.of_text(first)
-        if broken := inspect(query.open(), query.data.check).check.broken("error"):
-            raise ValueError("; ".join(map(explain, broken)))
+        verdict = inspect(query.open(), query.data.check).check
+        if not verdict.ok:
+            raise ValueError(refusal(verdict))
         return super().GenerateExamplesByBeam(pipeline, exec_properties)
 
 

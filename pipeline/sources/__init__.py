@@ -30,10 +30,17 @@ def open_source(source: str, data_dir: Path, beam_options: tuple[str, ...] = ())
     """Give the prepared TFDS builder of a source such as "digits" or "folder:DIR".
 
     `beam_options` are flags for the Apache Beam runner of those TFDS sets that are made with it.
+    Raises ValueError when the source is missing or unsuitable, or cannot be read.
     """
     kind, _, place = source.partition(":")
     if kind == "tfds":
         return prepare(tfds_builder(place, data_dir), beam_options)
-    builder = SourceBuilder(SOURCES[kind](place, data_dir), data_dir)
+    try:
+        opened = SOURCES[kind](place, data_dir)
+    except OSError as problem:
+        raise ValueError(
+            f"source {kind}: cannot read {problem.filename or place}: {problem.strerror}"
+        ) from None
+    builder = SourceBuilder(opened, data_dir)
     copies.hold(Path(builder.data_dir))
     return prepare(builder)

@@ -1,19 +1,26 @@
-"""Archives of images, unpacked once and safely: nothing outside, no links, no bombs."""
+"""Archives of images, unpacked once and safely: nothing outside, no links, no bombs.
+
+And whole: what is damaged is refused, where `tarfile` would end early and say nothing.
+"""
 
 import hashlib
 import io
 import logging
+import lzma
 import stat
+import struct
 import tarfile
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any, Self
 
 from pipeline import copies
+from pipeline.listing import directories, passed_over
 from pipeline.lock import locked
 from pipeline.whole import clear
 
@@ -22,6 +29,21 @@ MOST_FILES = 5_000_000
 MOST_BYTES = 1 << 40  # 1 TiB, unpacked
 MOST_TIMES_LARGER = 200  # than the archive; images are compressed already, bombs reach 1,000
 UTF8_FLAG = 0x800  # of a zip entry, "APPNOTE.TXT" 4.4.4
+ENCRYPTED_FLAG = 0x1
+METHODS = {  # of compression, "APPNOTE.TXT" 4.4.5, which zipfile reads
+    zipfile.ZIP_STORED,
+    zipfile.ZIP_DEFLATED,
+    zipfile.ZIP_BZIP2,
+    zipfile.ZIP_LZMA,
+}
+ZIP_MAGIC = b"PK\3\4"
+TAR_MODES = {b"\x1f\x8b": "r:gz", b"BZh": "r:bz2", b"\xfd7zXZ": "r:xz"}
+METHOD_NAMES = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
+DAMAGE = (  # what zipfile, tarfile and those below them raise
+    *(zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError),
+    *(NotImplementedError, RuntimeError, OverflowError, UnicodeError, LookupError, struct.error),
+)
+UNPACK_IT = "unpack it yourself and give the directory"
 LEGACY_ENCODINGS = ("utf-8", "cp949")  # zip tools that set no flag: macOS, and Korean Windows
 log = logging.getLogger(__name__)
 
@@ -36,26 +58,59 @@ class Member:
     open: Callable[[], IO[bytes]]
 
 
+class Header(tarfile.TarInfo):
+    """A header that is damaged, or missing, is an error: tarfile takes it for the end.
+
+    The end is a block of zeros (cpython#120740).
+    """
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
+        """Read the next header."""
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as problem:
+            at = f"at byte {tarfile_.offset:,}"
+            raise tarfile.ReadError(f"it is damaged or cut off {at}: {problem}") from None
+
+
 def is_archive(path: Path) -> bool:
     """Tell by its name whether a path is an archive that `unpack` takes."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 def unpack(archive: Path, data_dir: Path) -> Path:
-    """Unpack below `data_dir`, in a directory named by the archive's sha256, and return its root.
+    """Unpack below `data_dir`, and return the directory, which is named by the archive's sha256.
 
     An archive that was unpacked before is not unpacked again; an interrupted unpacking leaves
-    nothing that is taken for a whole one, and goes on with the files that it lacks. A single
-    directory around everything is stepped into. Raises ValueError when a member would leave the
-    directory, is a link, or the limits on number and size are passed, before any byte is written;
-    and for a damaged archive.
+    nothing that is taken for a whole one, and goes on with the files that it lacks. Raises
+    ValueError when a member would leave the directory, is a link, has a password or an unknown
+    compression, or the limits on number and size are passed, before any byte is written; and for a
+    damaged archive.
     """
     target = data_dir / "archives" / _sha256(archive)[:16]
     copies.hold(target)
     if not target.is_dir():
         with locked(target.with_suffix(".lock")):
             _unpack_once(archive, target)
-    return _step_in(target)
+    return target
+
+
+def step_in(root: Path) -> Path:
+    """Return the directory with the classes: what is wrapped around it, once or more, is left.
+
+    A lone directory is a wrapper when it holds further directories and no image of its own.
+    """
+    while len(inner := directories(root)) == 1 and _wraps(inner[0]):
+        root = inner[0]
+    return root
+
+
+def _wraps(directory: Path) -> bool:
+    files = (path for path in directory.iterdir() if not path.is_dir())
+    return bool(directories(directory)) and all(passed_over(file, directory) for file in files)
 
 
 def _unpack_once(archive: Path, target: Path) -> None:
@@ -74,21 +129,36 @@ def _unpack_once(archive: Path, target: Path) -> None:
 
 def _unpack_into(archive: Path, directory: Path) -> None:
     try:
-        if zipfile.is_zipfile(archive):
+        if _is_zip(archive):
             with zipfile.ZipFile(archive) as zipped:
                 _write(archive, list(_zip_members(zipped)), directory)
         else:
-            with tarfile.open(archive) as tarred:
+            with tarfile.open(archive, _tar_mode(archive), tarinfo=Header) as tarred:
                 _write(archive, list(_tar_members(tarred)), directory)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as problem:
+    except DAMAGE as problem:
         if isinstance(problem, OSError) and problem.errno is not None:
             raise  # of a full disk, say: what is unpacked stays, and is gone on with
-        raise ValueError(f"{archive} is no archive that can be unpacked: {problem}") from None
+        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise ValueError(f"{archive} is no archive that can be unpacked: {reason}") from None
+
+
+def _is_zip(archive: Path) -> bool:
+    return archive.name.lower().endswith(".zip") or _starts_with(archive, ZIP_MAGIC)
+
+
+def _tar_mode(archive: Path) -> Any:
+    """Return the mode for the compression that the first bytes tell of."""
+    return next((mode for magic, mode in TAR_MODES.items() if _starts_with(archive, magic)), "r:")
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
 
 
 def _write(archive: Path, members: list[Member], directory: Path) -> None:
     _check(archive, members)
-    last = {directory / _normal(member.name): member for member in members}  # of equal names
+    last = {directory / name: member for name, member in _places(members).items()}
     budget = sum(member.size for member in last.values())
     for path, member in last.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +167,23 @@ def _write(archive: Path, members: list[Member], directory: Path) -> None:
         else:
             with member.open() as source, path.open("wb") as target:
                 budget -= _copy(source, target, budget)
+
+
+def _places(members: list[Member]) -> dict[str, Member]:
+    """Return the members by their paths; of equal names the last counts, as tar has it.
+
+    Names that differ in their normal form alone keep what they are: they are different files.
+    """
+    spelled: dict[str, set[str]] = {}
+    for member in members:
+        spelled.setdefault(_normal(member.name), set()).add(member.name)
+    places = {
+        member.name if len(spelled[_normal(member.name)]) > 1 else _normal(member.name): member
+        for member in members
+    }
+    if repeated := len(members) - len(places):
+        log.warning("%d files of the archive have the name of a later one, which counts", repeated)
+    return places
 
 
 def _check(archive: Path, members: list[Member]) -> None:
@@ -127,7 +214,8 @@ def _copy(source: IO[bytes], target: IO[bytes], budget: int) -> int:
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
     for entry in archive.infolist():
-        if not entry.is_dir():
+        if not (entry.is_dir() or entry.filename.endswith("\\")):
+            _check_readable(archive, entry)
             is_link = stat.S_ISLNK(entry.external_attr >> 16)
             yield Member(_zip_name(entry), entry.file_size, is_link, partial(archive.open, entry))
 
@@ -135,9 +223,26 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
 def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
     for entry in archive:
         if not entry.isdir():
-            yield Member(
-                entry.name, entry.size, not entry.isfile(), partial(_extract, archive, entry)
-            )
+            name = _legible(entry.name.encode("utf-8", "surrogateescape"), entry.name)
+            is_link = not entry.isfile()
+            yield Member(name, entry.size, is_link, partial(_extract, archive, entry))
+    _check_end(archive)
+
+
+def _check_readable(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    which = f"{archive.filename}: {entry.filename!r}"
+    if entry.flag_bits & ENCRYPTED_FLAG:
+        raise ValueError(f"{which} has a password; {UNPACK_IT}")
+    if entry.compress_type not in METHODS:
+        method = METHOD_NAMES.get(entry.compress_type, f"method {entry.compress_type}")
+        raise ValueError(f"{which} is compressed by {method}, which is not read; {UNPACK_IT}")
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Read on to the end: zeros alone stand behind the last member, and then a checksum."""
+    while archive.fileobj and (end := archive.fileobj.read(1 << 20)):
+        if any(end):
+            raise tarfile.ReadError(f"something stands behind its end at byte {archive.offset:,}")
 
 
 def _extract(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
@@ -148,25 +253,21 @@ def _extract(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
 def _zip_name(entry: zipfile.ZipInfo) -> str:
     if entry.flag_bits & UTF8_FLAG:
         return entry.filename
-    raw = entry.filename.encode("cp437")  # what zipfile took the bytes for
+    return _legible(entry.filename.encode("cp437"), entry.filename)  # what zipfile took them for
+
+
+def _legible(raw: bytes, otherwise: str) -> str:
     for encoding in LEGACY_ENCODINGS:
         try:
             return raw.decode(encoding)
         except UnicodeDecodeError:
             continue
-    return entry.filename
+    return otherwise
 
 
 def _normal(name: str) -> str:
     """Compose what macOS decomposes, so that a class has one name wherever its archive was made."""
     return unicodedata.normalize("NFC", name.replace("\\", "/"))
-
-
-def _step_in(root: Path) -> Path:
-    children = [child for child in root.iterdir() if not child.name.startswith((".", "__MACOSX"))]
-    wraps = len(children) == 1 and children[0].is_dir()
-    inner = [child for child in children[0].iterdir() if child.is_dir()] if wraps else []
-    return children[0] if inner else root
 
 
 def _sha256(path: Path) -> str:

@@ -4,11 +4,9 @@ What was found is noted on disk as it goes, so that an interrupted preparation, 
 not decode what it has decoded before.
 """
 
-import io
 import itertools
 import json
 import logging
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,15 +16,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import tensorflow as tf
-from PIL import Image
 
-from pipeline import preprocess
+from pipeline import formats, preprocess
+from pipeline.listing import LeftOut
 
-MOST_PIXELS = 64_000_000  # 8000 x 8000: above what cameras make, far below what fills the memory
 CHUNK = 256  # images decoded at a time: bounds what waits in memory, and what a kill costs
 DECODERS = 4
 Problem = str | None  # why an image cannot be used; None when it can
-Quarantine = list[dict[str, str]]  # images left out: {"key", "reason"}
+Quarantine = LeftOut  # images that do not decode
 log = logging.getLogger(__name__)
 
 
@@ -80,8 +77,8 @@ class Examination:
         begun: deque[tuple[str, list[Encoded], list[Future[Problem]]]] = deque()
         for first, chunk in _chunks(images):
             name = f"{split} {first}+{len(chunk)}"
-            known = name in self._known
-            begun.append((name, chunk, [] if known else [_begin(image, pool) for image in chunk]))
+            unknown = [] if name in self._known else chunk
+            begun.append((name, chunk, [pool.submit(decoding_problem, i.encoded) for i in unknown]))
             if len(begun) > 1:  # this chunk is decoded while the one before it is written
                 yield from self._conclude(*begun.popleft())
         while begun:
@@ -99,41 +96,14 @@ class Examination:
 
 
 def decoding_problem(encoded: bytes) -> Problem:
-    """Say why an image cannot be used; None when it can.
+    """Say why an image cannot be used, in the decoder's words; None when it can.
 
     The size is read before anything is decoded, so a small file of huge dimensions costs nothing.
     """
-    return _header_problem(encoded) or _pixel_problem(encoded)
-
-
-def _begin(image: Encoded, pool: ThreadPoolExecutor) -> Future[Problem]:
-    problem = _header_problem(image.encoded)  # in this thread: it changes what warnings are shown
-    if problem is None:
-        return pool.submit(_pixel_problem, image.encoded)  # TensorFlow needs no lock of Python's
-    concluded: Future[Problem] = Future()
-    concluded.set_result(problem)
-    return concluded
-
-
-def _header_problem(encoded: bytes) -> Problem:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
-        try:
-            with Image.open(io.BytesIO(encoded)) as header:
-                width, height = header.size
-        except Image.DecompressionBombError as problem:
-            return str(problem)
-        except (OSError, SyntaxError, ValueError):
-            return "no image" if encoded else "empty file"
-    too_large = width * height > MOST_PIXELS
-    return f"{width}x{height} pixels; at most {MOST_PIXELS:,} are taken" if too_large else None
-
-
-def _pixel_problem(encoded: bytes) -> Problem:
     try:
         preprocess.decode(tf.constant(encoded), None, 3)
-    except tf.errors.InvalidArgumentError as problem:
-        return f"does not decode: {problem.message.splitlines()[0][-200:]}"
+    except tf.errors.OpError as problem:
+        return formats.reason(problem.message)
     return None
 
 

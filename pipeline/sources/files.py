@@ -12,8 +12,6 @@ import tensorflow_datasets as tfds
 from pipeline.sources.examination import Encoded, Examination
 from pipeline.sources.source import Examples, Source
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
-
 
 @dataclass(frozen=True)
 class ImageFile:

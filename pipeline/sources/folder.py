@@ -2,10 +2,20 @@
 
 import logging
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline.sources.archive import is_archive, unpack
-from pipeline.sources.files import SUFFIXES, ImageFile, file_source
+from pipeline.listing import (
+    SUFFIXES,
+    LeftOut,
+    count_reasons,
+    directories,
+    files_below,
+    passed_over,
+    readable,
+)
+from pipeline.sources.archive import is_archive, step_in, unpack
+from pipeline.sources.files import ImageFile, file_source
 from pipeline.sources.source import Source
 
 SPLIT_NAMES = {
@@ -17,32 +27,49 @@ SPLIT_NAMES = {
     "test": "test",
 }
 log = logging.getLogger(__name__)
+OUTSIDE = "in no class's directory"
 Files = dict[str, list[ImageFile]]  # class name -> its image files
 
 
 def folder(place: str, data_dir: Path) -> Source:
-    """Read `[split/]class/file` from a directory or archive, class names in any script.
+    """Read `[split/]class/[.../]file` from a directory or archive, class names in any script.
 
-    Raises ValueError when there are fewer than two classes, a class of the training split has no
-    image, or an archive is not safe to unpack.
+    Every file that is no image of a class is passed over and named. Raises ValueError when there
+    are fewer than two classes, a class of the training split has no image, something cannot be
+    read, or an archive is damaged or not safe to unpack.
     """
-    root = Path(place)
-    if root.is_file() and is_archive(root):
-        root = unpack(root, data_dir)
-    if not root.is_dir():
+    whole = Path(place)
+    is_packed = whole.is_file() and is_archive(whole)
+    if is_packed:
+        whole = unpack(whole, data_dir)
+    if not whole.is_dir():
         raise ValueError(f"source folder: {place} is no directory, .zip or .tar.gz")
-    splits = _find_splits(root)
+    splits = _find_splits(step_in(whole) if is_packed else whole)
     classes = sorted(splits["train"])
     _check_classes(place, splits, classes)
     files = {
         split: [f for label in sorted(found) for f in found[label]]
         for split, found in splits.items()
     }
-    return file_source("folder", files, classes)
+    source = file_source("folder", files, classes)
+    left_out = _left_out(whole, {file.path for listed in files.values() for file in listed})
+    if left_out:
+        told = count_reasons((file["key"], file["reason"]) for file in left_out)
+        log.warning("%s: %d files are passed over: %s", place, len(left_out), told)
+    return replace(source, passed_over=left_out)
+
+
+def _left_out(root: Path, found: set[Path]) -> LeftOut:
+    """Name every file below a directory that was not found to be an image of a class."""
+    return [
+        {"key": readable(path, root), "reason": passed_over(path, root) or OUTSIDE}
+        for path in files_below(root)
+        if path not in found
+    ]
 
 
 def _find_splits(root: Path) -> dict[str, Files]:
-    children = _directories(root)
+    children = directories(root)
     if children and all(child.name.lower() in SPLIT_NAMES for child in children):
         splits = {SPLIT_NAMES[child.name.lower()]: _find_classes(child, root) for child in children}
         if "train" not in splits:
@@ -53,27 +80,20 @@ def _find_splits(root: Path) -> dict[str, Files]:
 
 
 def _find_classes(split: Path, root: Path) -> Files:
-    return {_label(child): _image_files(child, root) for child in _directories(split)}
+    found: Files = {}
+    for child in directories(split):  # one class may have two, its name composed and decomposed
+        found.setdefault(_label(child), []).extend(_image_files(child, root))
+    return found
 
 
 def _image_files(directory: Path, root: Path) -> list[ImageFile]:
-    files = sorted(path for path in directory.iterdir() if path.is_file())
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    if len(images) < len(files):
-        others = len(files) - len(images)
-        log.warning("%s: %d files passed over, not %s", directory, others, sorted(SUFFIXES))
     label = _label(directory)
-    return [ImageFile(path, path.relative_to(root).as_posix(), label) for path in images]
+    images = [path for path in files_below(directory) if not passed_over(path, root)]
+    return [ImageFile(path, readable(path, root), label) for path in images]
 
 
 def _label(directory: Path) -> str:
     return unicodedata.normalize("NFC", directory.name)  # macOS decomposes, others compose
-
-
-def _directories(root: Path) -> list[Path]:
-    return sorted(
-        p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX"))
-    )
 
 
 def _check_classes(place: str, splits: dict[str, Files], classes: list[str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from pipeline.listing import LeftOut
 from pipeline.lock import locked
 from pipeline.sources.examination import Examination, Quarantine
 from pipeline.whole import clear
@@ -33,6 +34,7 @@ class Source:
     features: Mapping[str, Any]  # TFDS features; one is "label"
     splits: Mapping[str, Examples]  # split name -> examples as (unique key, example)
     examination: Examination = field(default_factory=Examination)  # of encoded images
+    passed_over: LeftOut | None = None  # files beside those of the examples; None: no directory
 
 
 with tfds.core.registered.skip_registration():
@@ -40,11 +42,12 @@ with tfds.core.registered.skip_registration():
     class SourceBuilder(tfds.core.GeneratorBasedBuilder):
         """Writes a `Source` as a TFDS data set, in a directory named by its digest."""
 
-        VERSION = tfds.core.Version("1.1.0")  # raise it when what is stored changes
+        VERSION = tfds.core.Version("1.2.0")  # raise it when what is stored changes
 
         def __init__(self, source: Source, data_dir: Path) -> None:
             self.name = source.name
             self._source = source
+            self.passed_over = source.passed_over
             self._config = tfds.core.BuilderConfig(name=source.digest[:16], version=self.VERSION)
             super().__init__(data_dir=data_dir, config=self._config)
 
@@ -111,6 +114,12 @@ def quarantined(builder: Any) -> Quarantine:
     """Give the files that a prepared source left out because they do not decode."""
     metadata = builder.info.metadata or {}
     found: Quarantine = metadata.get("quarantine", [])
+    return found
+
+
+def passed_over(builder: Any) -> LeftOut | None:
+    """Give the files in a source's directory that are none of its examples; None without one."""
+    found: LeftOut | None = getattr(builder, "passed_over", None)  # TFDS' own know nothing of it
     return found
 
 

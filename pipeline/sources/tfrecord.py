@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from google.protobuf.message import DecodeError
 
 from pipeline import compression
 from pipeline.sources.examination import Encoded, Examination
@@ -133,7 +134,10 @@ def _records(path: Path) -> Iterator[Record]:
 
 
 def _parse(record: bytes, path: Path) -> Record:
-    features = tf.train.Example.FromString(record).features.feature
+    try:
+        features = tf.train.Example.FromString(record).features.feature
+    except DecodeError:
+        raise ValueError(f"source tfrecord: {path} has a record that is no tf.Example") from None
     present = sorted(features)  # before the lookups below add to it
     images, vector = features["image"].bytes_list.value, features["features"].float_list.value
     numbers, names = features["label"].int64_list.value, features["label"].bytes_list.value

@@ -87,7 +87,9 @@ def test_data_check_prints_the_contract_s_json(workplace):
     assert result["ok"] is True
     assert result["counts"]["train"]["3"] == 129
     for rule in result["rules"]:
-        assert rule.keys() == {"name", "severity", "ok", "value", "limit", "examples"}
+        assert rule.keys() == {
+            *("name", "severity", "ok", "value", "limit", "examples", "count", "total")
+        }
     refused = workplace(
         "data", "check", "job.toml", "--json", "--set", "data.check.class_size.limit=1000"
     )

@@ -1,7 +1,9 @@
 """Archives as people make them, and as attackers do."""
 
+import gzip
 import io
 import tarfile
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -46,13 +48,15 @@ def write_tar(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("top", ["", "glaucoma/"])
+@pytest.mark.parametrize("top", ["", "glaucoma/", "download/glaucoma/"])
 @pytest.mark.parametrize(("write", "name"), [(write_zip, "g.zip"), (write_tar, "g.tar.gz")])
 def test_an_archive_is_a_folder(tmp_path, data_dir, write, name, top):
-    builder = open_source(f"folder:{write(tmp_path / name, glaucoma(top))}", data_dir)
+    files = glaucoma(top) | {"README": b"about", f"{top}README.md": b"about"}
+    builder = open_source(f"folder:{write(tmp_path / name, files)}", data_dir)
     assert builder.info.features["label"].names == list(CLASSES)
     sizes = {split: info.num_examples for split, info in builder.info.splits.items()}
     assert sizes == {"train": 8, "test": 4}
+    assert {file["key"] for file in builder.passed_over} == {"README", f"{top}README.md"}
 
 
 def test_names_without_a_flag_are_read_as_korean_windows_writes_them(tmp_path):
@@ -130,3 +134,117 @@ def test_a_damaged_archive_is_named(tmp_path, data_dir, name):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match="no archive that can be unpacked"):
         open_source(f"folder:{path}", data_dir)
+
+
+def blocks(raw: bytes) -> list[int]:
+    """Where the headers of a tar archive stand."""
+    return [i for i in range(0, len(raw), tarfile.BLOCKSIZE) if raw[i + 257 : i + 262] == b"ustar"]
+
+
+def damaged_tars() -> dict[str, bytes]:
+    """An archive with damage of each kind, of which tarfile says nothing."""
+    with io.BytesIO() as buffer:
+        with tarfile.open(fileobj=buffer, mode="w") as target:
+            for name, data in glaucoma().items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                target.addfile(entry, io.BytesIO(data))
+        raw = buffer.getvalue()
+    place = blocks(raw)[5]
+    bit, zeros = bytearray(raw), bytearray(raw)
+    bit[place + 150] ^= 1
+    zeros[place : place + tarfile.BLOCKSIZE] = bytes(tarfile.BLOCKSIZE)
+    end = blocks(raw)[-1] + 2 * tarfile.BLOCKSIZE
+    return {
+        "one bit of a header": bytes(bit),
+        "a header of zeros": bytes(zeros),
+        "cut between members": raw[:place],
+        "cut in a header": raw[: place + 100],
+        "without its end": raw[:end],
+        "two of them": raw + raw,
+    }
+
+
+@pytest.mark.parametrize("kind", damaged_tars())
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["tar", "gz"])
+def test_a_damaged_tar_is_not_taken_for_a_shorter_one(tmp_path, kind, compress):
+    path = tmp_path / ("x.tar" if compress is bytes else "x.tar.gz")
+    path.write_bytes(compress(damaged_tars()[kind]))
+    with pytest.raises(ValueError, match=r"x\.tar.* no archive that can be unpacked: .* at byte"):
+        archive.unpack(path, tmp_path / "data")
+
+
+@pytest.mark.parametrize("place", [-8, -4, 400], ids=["checksum", "length", "content"])
+def test_damage_of_the_compression_is_found(tmp_path, place):
+    path = write_tar(tmp_path / "x.tar.gz", glaucoma())
+    raw = bytearray(path.read_bytes())
+    raw[place] ^= 0x55
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"x\.tar\.gz is no archive that can be unpacked"):
+        archive.unpack(path, tmp_path / "data")
+
+
+def changed_entries(path: Path, place: int, change: bytes) -> Path:
+    """Change what both headers of every entry of a zip file say at a place of the local one."""
+    raw = bytearray(path.read_bytes())
+    for magic, further in ((b"PK\3\4", 0), (b"PK\1\2", 2)):
+        start = -1
+        while (start := raw.find(magic, start + 1)) >= 0:
+            raw[start + place + further : start + place + further + len(change)] = change
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "words"),
+    [
+        (6, b"\1\0", "has a password; unpack it yourself"),
+        (8, b"\x09\0", "is compressed by Deflate64, which is not read; unpack it yourself"),
+        (8, b"\x61\0", "is compressed by method 97"),
+        (8, b"\x0e\0", "is no archive that can be unpacked"),
+        (14, b"abcd", "is no archive that can be unpacked: Bad CRC-32"),
+    ],
+    ids=["password", "Deflate64", "unknown", "no LZMA", "checksum"],
+)
+def test_a_zip_that_cannot_be_read_is_told_in_one_line(tmp_path, place, change, words):
+    path = changed_entries(write_zip(tmp_path / "x.zip", glaucoma()), place, change)
+    with pytest.raises(ValueError, match=words) as problem:
+        archive.unpack(path, tmp_path / "data")
+    assert str(path) in str(problem.value)
+    assert "\n" not in str(problem.value)
+
+
+def test_a_zip_whose_compression_is_damaged_is_told_in_one_line(tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        target.writestr("cat/0.png", bytes(range(256)) * 8)
+    raw = path.read_bytes()
+    path.write_bytes(raw[:45] + b"\xff" * 8 + raw[53:])
+    with pytest.raises(ValueError, match=r"x\.zip is no archive that can .*decompress"):
+        archive.unpack(path, tmp_path / "data")
+
+
+@pytest.mark.parametrize("write", [write_zip, write_tar])
+def test_files_whose_names_differ_in_their_normal_form_are_two_files(tmp_path, write):
+    forms = [unicodedata.normalize(form, "고양이/é.png") for form in ("NFC", "NFD")]
+    path = tmp_path / ("x.zip" if write is write_zip else "x.tar.gz")
+    root = archive.unpack(write(path, {name: name.encode() for name in forms}), tmp_path / "data")
+    assert sorted(p.read_bytes() for p in root.rglob("*.png")) == sorted(n.encode() for n in forms)
+
+
+def test_a_name_that_stands_twice_is_told_and_the_last_counts(tmp_path, caplog):
+    with tarfile.open(tmp_path / "x.tar", "w") as target:
+        for data in (b"old", b"new"):
+            entry = tarfile.TarInfo("cat/0.png")
+            entry.size = len(data)
+            target.addfile(entry, io.BytesIO(data))
+    root = archive.unpack(tmp_path / "x.tar", tmp_path / "data")
+    assert (root / "cat/0.png").read_bytes() == b"new"
+    assert "1 files of the archive have the name of a later one" in caplog.text
+
+
+def test_a_class_is_no_wrapper(tmp_path, data_dir):
+    """Its directories would be taken for classes."""
+    files = {f"cat/{place}{i}.png": png(i) for i in range(4) for place in ("", "2024/", "2025/")}
+    with pytest.raises(ValueError, match=r"at least 2 classes, .* has 1 \(cat\)"):
+        open_source(f"folder:{write_zip(tmp_path / 'x.zip', files)}", data_dir)

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from pydantic import ValidationError
 
-from pipeline import DataConfig
+from pipeline import DataConfig, formats
 from pipeline.check_config import CheckConfig
 from pipeline.checks import Check, Evidence, Finding, check
 from pipeline.dataset import open_data
-from pipeline.inspection import Inspection, inspect
+from pipeline.inspection import Inspection, inspect, refusal
 from pipeline.inventory import take_inventory
 from pipeline.profile import Profile, class_shift, stability_index
+from pipeline.sources.tfrecord import encode
 
 
 def picture(seed: int, side: int = 16, brightness: int = 256) -> Image.Image:
@@ -60,7 +62,7 @@ class Folder:
         """What the rules look at, to apply them to it more than once."""
         data = open_data(self.config())
         inventory = take_inventory(data.slices, data.info.shape)
-        return Evidence(inventory, data.info.class_names, data.info.shape, [], None)
+        return Evidence(inventory, data.info.class_names, data.info.shape, [], None, [])
 
 
 def judge(evidence: Evidence, **rules) -> Check:
@@ -114,7 +116,9 @@ def test_sound_data_pass_every_rule(folder):
     assert result.pictures == []
     assert [finding.name for finding in result.check.findings if not finding.ok] == []
     assert result.check.counts["train"] == {"cat": 12, "dog": 12}
-    assert result.check.to_json().keys() == {"ok", "rules", "counts", "profile"}
+    assert result.check.to_json().keys() == {
+        *("ok", "rules", "counts", "profile", "undecodable", "passed_over")
+    }
 
 
 def test_spoilt_data_are_refused_for_every_rule_that_they_break(spoilt):
@@ -129,8 +133,9 @@ def test_broken_files_count_against_their_limit(spoilt, sound):
     finding = named(spoilt.check)["undecodable"]
     assert not finding.ok
     assert finding.value == pytest.approx(1 / 51)
-    assert finding.examples == ["train/cat/broken.png: no image"]
-    one = replace(sound, quarantine=finding.examples)
+    assert (finding.count, finding.total, finding.measured()) == (1, 51, "1 of 51")
+    assert finding.examples == [f"train/cat/broken.png: {formats.UNKNOWN}"]
+    one = replace(sound, undecodable=spoilt.check.undecodable)
     assert not named(judge(one))["undecodable"].ok
     assert named(judge(one, undecodable={"limit": 0.1}))["undecodable"].ok
 
@@ -213,7 +218,7 @@ def test_a_rule_that_is_off_is_not_measured(sound):
 
 
 def test_a_warning_does_not_refuse(sound):
-    one = replace(sound, quarantine=["train/cat/broken.png: no image"])
+    one = replace(sound, undecodable=[{"key": "train/cat/broken.png", "reason": "no image"}])
     assert not judge(one).ok
     result = judge(one, undecodable={"severity": "warning"})
     assert result.ok
@@ -226,6 +231,59 @@ def test_vectors_are_checked_too(data_dir):
     broken = result.check.broken("error")
     assert [(f.name, f.examples) for f in broken] == [("leakage", ["101 = 142"])]
     assert "brightness_shift" not in {finding.name for finding in result.check.findings}
+
+
+def test_a_vector_that_is_no_number_is_named_by_file_and_record(tmp_path, data_dir):
+    random = np.random.default_rng(0)
+    for name, place in (("a", (7, 2)), ("b", (3, 1))):
+        vectors = random.normal(size=(30, 4)).astype(np.float32)
+        vectors[place] = np.nan if name == "a" else np.inf
+        with tf.io.TFRecordWriter(str(tmp_path / name)) as writer:
+            for row, vector in enumerate(vectors):
+                writer.write(encode({"features": vector}, row % 2, "xy"[row % 2], {}))
+    source = f"tfrecord:train={tmp_path}/a,test={tmp_path}/b"
+    config = DataConfig(source=source, data_dir=str(data_dir))
+    verdict = inspect(open_data(config), config.check).check
+    finding = named(verdict)["numbers"]
+    assert (verdict.ok, finding.severity, finding.measured()) == (False, "error", "2 of 60")
+    where = tmp_path.name
+    assert sorted(finding.examples) == [
+        f"{where}/a:7: value 2 is nan",
+        f"{where}/b:3: value 1 is inf",
+    ]
+
+
+def test_what_is_passed_over_is_named(folder):
+    for name in ("train/cat/notes.txt", "README.md"):
+        (folder.root / name).write_text("words")
+    (folder.root / "train/cat/gone.png").symlink_to("/nowhere")
+    verdict = folder.inspect(passed_over={"limit": 0.01}).check
+    finding = named(verdict)["passed_over"]
+    assert (finding.ok, finding.severity, finding.measured()) == (False, "warning", "3 of 43")
+    assert verdict.passed_over == [
+        {"key": "README.md", "reason": "*.md"},
+        {"key": "train/cat/gone.png", "reason": "a link to nowhere"},
+        {"key": "train/cat/notes.txt", "reason": "*.txt"},
+    ]
+
+
+def test_rules_that_hold_show_what_they_found(sound):
+    findings = named(judge(replace(sound, passed_over=[{"key": "README", "reason": "no ending"}])))
+    assert findings["passed_over"].ok
+    assert findings["passed_over"].examples == ["README: no ending"]
+    assert findings["class_size"].examples == ["cat: 12", "dog: 12"]
+    assert (findings["leakage"].measured(), findings["leakage"].examples) == ("0 of 16", [])
+
+
+def test_a_refusal_ends_with_the_way_out(spoilt):
+    told = refusal(spoilt.check)
+    assert told.startswith(
+        "data check undecodable: 1 of 51 = 0.01961, the limit is 0.01 (train/cat"
+    )
+    assert told.endswith(
+        "or take them as they are: --set data.check.undecodable.severity=warning "
+        "--set data.check.leakage.severity=warning --set data.check.conflicts.severity=warning"
+    )
 
 
 def test_a_limit_or_a_severity_can_be_set_alone():

@@ -43,7 +43,7 @@ def test_a_manifest_names_files_labels_and_splits(images, tmp_path, data_dir):
 
 def test_further_columns_are_metadata_in_the_order_of_the_examples(images, tmp_path, data_dir):
     lines = [f"images/{i}.png,{'ab'[i % 2]},dev-{i},test" for i in range(4)]
-    lines += ["images/4.png,a,,train", "images/5.png,b,dev-5,train,beyond"]
+    lines += ["images/4.png,a,,train", "images/5.png,b,dev-5,train"]
     source = manifest(tmp_path / "list.csv", "path,label,device,split", *lines)
     config = job_data(source, data_dir)
     test = open_data(config).slices["test"]
@@ -74,9 +74,31 @@ def test_a_manifest_without_further_columns_has_no_metadata(images, tmp_path, da
         (["path,label,split", "images/0.png,a,dev"], "split is 'dev'; allowed: train, validation"),
         (["path,label", "images/0.png,a"], "at least 2 classes in train, found a"),
         (["path,label", ""], "at least 2 classes in train, found none"),
+        (
+            ["path,label", "images/0.png,a,b"],
+            r"list\.csv:2 has 3 fields, the header 2",
+        ),
+        (["path,label,split", "images/0.png,a"], r"list\.csv:2 has 2 fields, the header 3"),
+        (["path,label", 'images/0.png,"a', "images/1.png,b"], r"list\.csv:3: unexpected end"),
+        (["path,label,device,device", "images/0.png,a,b,c"], "has two columns device"),
+        (["path;label", "images/0.png;a"], r"has no column label, path; its first line, with comm"),
         (["path,label,key", "images/0.png,a,7"], "has a column named key, which prepared examples"),
     ],
 )
 def test_a_wrong_manifest_is_told_by_its_line(images, tmp_path, data_dir, lines, message):
     with pytest.raises(ValueError, match=message):
         open_source(manifest(tmp_path / "list.csv", *lines), data_dir)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp949"])
+def test_a_manifest_is_read_as_korean_spreadsheets_save_it(images, tmp_path, data_dir, encoding):
+    lines = ["path,label", *(f"images/{i}.png,{('고양이', '개')[i % 2]}" for i in range(6))]
+    (tmp_path / "list.csv").write_bytes("\r\n".join(lines).encode(encoding))
+    builder = open_source(f"csv:{tmp_path / 'list.csv'}", data_dir)
+    assert builder.info.features["label"].names == ["개", "고양이"]
+
+
+def test_a_manifest_in_another_encoding_is_refused_by_name(images, tmp_path, data_dir):
+    (tmp_path / "list.csv").write_bytes("path,label\nimages/0.png,café\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"list\.csv is neither UTF-8 nor UTF-16 nor CP949"):
+        open_source(f"csv:{tmp_path / 'list.csv'}", data_dir)

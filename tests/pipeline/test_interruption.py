@@ -11,6 +11,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from pipeline import formats
 from pipeline.sources import archive, examination, open_source
 from pipeline.sources.examination import CHUNK, Encoded, Examination
 from pipeline.sources.source import quarantined
@@ -52,18 +53,18 @@ def test_a_killed_preparation_goes_on_with_images_not_yet_decoded(
     stalled(photographs, place)
     chunks, decoded = noted(), []
     assert chunks > 0
-    decode = examination._pixel_problem
+    decode = examination.decoding_problem
 
     def counted(encoded: bytes) -> str | None:
         decoded.append(encoded)
         return decode(encoded)
 
-    monkeypatch.setattr(examination, "_pixel_problem", counted)
+    monkeypatch.setattr(examination, "decoding_problem", counted)
     builder = open_source(source, place)
     assert len(decoded) <= 2 * PHOTOGRAPHS - chunks * CHUNK
     assert not noted()
     assert quarantined(builder) == [
-        {"key": f"{label}/005.jpg", "reason": "no image"} for label in ("cat", "dog")
+        {"key": f"{label}/005.jpg", "reason": formats.UNKNOWN} for label in ("cat", "dog")
     ]
     raw = builder.as_dataset(split="train", decoders={"image": tfds.decode.SkipDecoding()})
     examples = list(tfds.as_numpy(raw))
@@ -116,6 +117,6 @@ def test_a_killed_unpacking_goes_on_with_files_that_it_lacks(
     last.unlink()
     last.write_bytes(content[names[12]][:100])  # what a kill leaves of the file it falls into
     root = archive.unpack(tmp_path / "a.zip", tmp_path / "data")
-    found = {path.relative_to(root.parent).as_posix(): path for path in root.rglob("*.png")}
+    found = {path.relative_to(root).as_posix(): path for path in root.rglob("*.png")}
     assert {name: path.read_bytes() for name, path in found.items()} == content
     assert [found[name].stat().st_mtime_ns for name in names[:12]] == before

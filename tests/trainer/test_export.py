@@ -9,6 +9,9 @@ from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
 
 from pipeline import preprocess
+from serving.errors import RequestError
+from serving.servable import SavedModel
+from tests.support.mutations import corpus
 from trainer import network
 from trainer.config import ModelConfig
 from trainer.export import export
@@ -107,6 +110,35 @@ def test_vectors_have_their_own_signatures(iris, tmp_path):
     assert close(loaded.signatures["serving_default"](features=rows)["probabilities"], expected)
     examples = tf.constant([tf_example(features=row) for row in rows])
     assert close(loaded.signatures["tf_example"](examples=examples)["probabilities"], expected)
+
+
+def test_a_row_that_is_no_number_is_refused_and_never_labelled(iris, tmp_path):
+    model = network.build(ModelConfig(name="mlp"), iris.info)
+    served = SavedModel(export(model, iris.info, iris.prepare, tmp_path / "e", {}))
+    for value in (np.nan, np.inf, -np.inf):
+        rows = np.array([[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, value, 2.3]], np.float32)
+        examples = np.array([tf_example(features=row) for row in rows], object)
+        inputs = {"serving_default": {"features": rows}, "tf_example": {"examples": examples}}
+        for name, given in inputs.items():
+            with pytest.raises(RequestError, match="features of a row : Tensor had") as refused:
+                served.predict(name, given)
+            assert refused.value.code == "INVALID_ARGUMENT"
+
+
+def test_an_answer_that_is_no_number_is_never_labelled(iris, tmp_path):
+    model = network.build(ModelConfig(name="mlp"), iris.info)
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    served = SavedModel(export(model, iris.info, iris.prepare, tmp_path / "e", {}))
+    with pytest.raises(RequestError, match="the network's answer to a row : Tensor had NaN"):
+        served.predict("serving_default", {"features": np.ones((1, 4), np.float32)})
+
+
+def test_a_file_that_would_end_the_process_is_refused_by_name(exported):
+    _, _, directory = exported
+    served, (*_, moving) = SavedModel(directory), corpus("WebP")
+    with pytest.raises(RequestError, match="an animated WebP; save one of its frames") as refused:
+        served.predict("image_bytes", {"image_bytes": np.array([moving, None], object)[:1]})
+    assert refused.value.code == "INVALID_ARGUMENT"
 
 
 def test_training_in_bfloat16_is_exported_in_float32(digits, tmp_path):
