@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from pipeline.dataset import DataInfo
+from trainer import allowlist
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 Head = Callable[[tf.Tensor], tf.Tensor]
@@ -57,36 +58,26 @@ def load(
     return ImportedNetwork(model, head), info
 
 
-class _NoLambda:
-    """Stands in for Lambda layers: reading a true one runs the code in the file.
-
-    SavedModels hold the layer's graph as well, and tf-keras then takes that.
-    """
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> None:
-        raise ValueError(
-            "it has a Lambda layer, whose code would run on import. Replace it with a layer, and "
-            "save the model again"
-        )
-
-
 def _read(path: Path) -> Any:
     import tf_keras  # half a second, and needed by nothing else
 
     try:
-        return tf_keras.models.load_model(path, {"Lambda": _NoLambda}, compile=False)
+        return tf_keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as problem:
         reason = str(problem).strip().splitlines()[0]
         raise ValueError(f"tf-keras cannot read {path}: {reason}") from None
 
 
 def _check_source(path: Path) -> None:
+    """Raise ValueError when it is no model of Keras 2, or holds more than a network."""
     if path.is_dir() and (path / "saved_model.pb").is_file():
-        return
-    if path.is_file() and zipfile.is_zipfile(path):
-        _check_archive(path)
-    elif not (path.is_file() and _starts_with(path, HDF5)):
+        allowlist.check_saved_model(path)
+    elif path.is_file() and zipfile.is_zipfile(path):
+        _check_version(path)
+        allowlist.check_archive(path)
+    elif path.is_file() and _starts_with(path, HDF5):
+        allowlist.check_hdf5(path)
+    else:
         raise ValueError(
             f"{path} is no model of Keras 2: expected an .h5 or .keras file, or a SavedModel's "
             "directory"
@@ -98,7 +89,7 @@ def _starts_with(path: Path, signature: bytes) -> bool:
         return file.read(len(signature)) == signature
 
 
-def _check_archive(path: Path) -> None:
+def _check_version(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
