@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from pipeline.dataset import DataInfo
+from trainer import allowlist
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HALF = {"float16", "bfloat16", "mixed_float16", "mixed_bfloat16"}
@@ -58,25 +59,11 @@ def load(
     return ImportedNetwork(model, head), info
 
 
-class _NoLambda:
-    """Stands in for Lambda layers: reading a true one runs the code in the file.
-
-    SavedModels hold the layer's graph as well, and tf-keras then takes that.
-    """
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> None:
-        raise ValueError(
-            "it has a Lambda layer, whose code would run on import. Replace it with a layer, and "
-            "save the model again"
-        )
-
-
 def _read(path: Path) -> Any:
     import tf_keras  # half a second, and needed by nothing else
 
     try:
-        model = tf_keras.models.load_model(path, {"Lambda": _NoLambda}, compile=False)
+        model = tf_keras.models.load_model(path, compile=False)
     except Exception as problem:  # whatever a file from elsewhere makes it run into
         reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise ValueError(f"tf-keras cannot read {path}: {reason}") from None
@@ -98,7 +85,7 @@ def _in_float32(model: Any) -> Any:
     """Return the model for float32 compute: half precision was a matter of its training."""
     if all(layer.compute_dtype not in HALF for layer in model._flatten_layers()):
         return model
-    twin = type(model).from_config(_full_precision(model.get_config()), {"Lambda": _NoLambda})
+    twin = type(model).from_config(_full_precision(model.get_config()))
     twin.set_weights(model.get_weights())
     return twin
 
@@ -117,11 +104,15 @@ def _full_precision(config: Any) -> Any:
 
 
 def _check_source(path: Path) -> None:
+    """Raise ValueError when it is no model of Keras 2, or holds more than a network."""
     if path.is_dir() and (path / "saved_model.pb").is_file():
-        return
-    if path.is_file() and zipfile.is_zipfile(path):
-        _check_archive(path)
-    elif not (path.is_file() and _starts_with(path, HDF5)):
+        allowlist.check_saved_model(path)
+    elif path.is_file() and zipfile.is_zipfile(path):
+        _check_version(path)
+        allowlist.check_archive(path)
+    elif path.is_file() and _starts_with(path, HDF5):
+        allowlist.check_hdf5(path)
+    else:
         raise ValueError(
             f"{path} is no model of Keras 2: expected an .h5 or .keras file, or a SavedModel's "
             "directory"
@@ -133,7 +124,7 @@ def _starts_with(path: Path, signature: bytes) -> bool:
         return file.read(len(signature)) == signature
 
 
-def _check_archive(path: Path) -> None:
+def _check_version(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}

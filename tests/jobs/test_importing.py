@@ -72,6 +72,30 @@ def test_what_is_no_model_is_refused_with_one_line(workplace):
     assert not (workplace.path / "models" / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("importing.IMPORT_SECONDS = 0", "old.h5 took more than 0 s"),
+        ("importing.IMPORT_MEMORY = 0", "old.h5 took more than 0 MB, half of the memory"),
+        ("importing.legacy.load = lambda *_: os.abort()", "ended the process that did it"),
+    ],
+)
+def test_a_file_that_takes_too_much_of_its_reader_is_refused(
+    forkserver, tmp_path, keras2_model, fault, message
+):
+    code = f"""
+import os
+from pathlib import Path
+from jobs import importing
+from serving.store import Store
+{fault}
+importing.publish_file(Path("old.h5"), "old", Store("models"), importing.Origin())
+"""
+    done = forkserver.run("-c", code, cwd=tmp_path)
+    assert message in done.stderr
+    assert not (tmp_path / "models" / "old").exists()
+
+
 def prediction(class_id: int, label: str) -> Prediction:
     top = (Score(label, class_id, 0.6), Score("7", 7, 0.3))
     return Prediction(label, class_id, 0.6, top, version=1)

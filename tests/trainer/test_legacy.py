@@ -115,13 +115,15 @@ def test_files_that_are_no_model_of_keras_2_are_refused_with_the_reason(tmp_path
     code = tf_keras.layers.Lambda(lambda x: x * 2)
     network(code, softmax()).save(tmp_path / "code.h5")
     network(code, softmax()).save(tmp_path / "code.keras")
+    network(code, softmax()).save(tmp_path / "code", save_format="tf")
     for name, message in {
         "text.h5": "is no model of Keras 2: expected an .h5 or .keras file",
         "absent.h5": "is no model of Keras 2",
         "three.keras": "was saved by Keras 3.* needs no import",
         "weights.h5": "No model config found in the file",
-        "code.h5": "has a Lambda layer, whose code would run on import",
-        "code.keras": "Lambda",
+        "code.h5": "'Lambda'.*, whose code would run on import",
+        "code.keras": "'Lambda'.*, whose code would run on import",
+        "code": "'Lambda'.*, whose code would run on import",
     }.items():
         with pytest.raises(ValueError, match=message):
             legacy.load(tmp_path / name)
@@ -148,7 +150,7 @@ def test_saved_models_that_are_no_network_of_layers_are_refused_with_one_line(tm
     three = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax")])
     three.export(str(tmp_path / "three"), verbose=False)
     for name, message in {
-        "own": "own is a model of a class of its own",
+        "own": "own has a layer or object of class_name 'Own'",
         "plain": "plain is a SavedModel that Keras 2 did not write",
         "three": "three is a SavedModel that Keras 2 did not write",
     }.items():
@@ -176,10 +178,3 @@ def test_half_precision_of_training_is_no_matter_of_the_import(tmp_path, policy,
     np.testing.assert_allclose(imported(IMAGES), whole(IMAGES), atol=1e-6)
     dtypes = {layer.compute_dtype for layer in imported.model._flatten_layers()}
     assert dtypes == {"float32"}
-
-
-def test_a_saved_models_lambda_layer_is_the_graph_that_it_became(tmp_path):
-    model = network(tf_keras.layers.Lambda(lambda x: x * 2), softmax())
-    model.save(tmp_path / "code", save_format="tf")
-    imported, _ = legacy.load(tmp_path / "code")
-    np.testing.assert_allclose(imported(IMAGES), model(IMAGES), atol=1e-6)
