@@ -100,16 +100,21 @@ def changes(
 ) -> list[Rule]:
     """Hold the answers against those of the live model, example by example.
 
-    Only examples of classes that both know count; a class that only the live one knows is a rule of
-    its own.
+    Only examples of classes that both know count, and none that the live model was trained on; a
+    class that only the live one knows is a rule of its own.
     """
     names = np.array(class_names)
     truth, guesses = names[predictions.labels], names[predictions.probabilities.argmax(axis=1)]
     known = np.isin(truth, live.class_names)
+    if live.seen is not None:
+        known &= ~live.seen
     hits, before = (guesses == truth)[known], (live.guesses == truth)[known]
+    lost = lost_classes(class_names, live.class_names, live.version, config)
+    if not known.any() and live.caveat:
+        return [lost, incomparable(f"nothing is left to compare on: {live.caveat}")]
     return [
-        lost_classes(class_names, live.class_names, live.version, config),
-        _mcnemar(hits, before, live.version, config),
+        lost,
+        _mcnemar(hits, before, live, config),
         _largest_fall(truth[known], hits, before, config.max_class_fall),
     ]
 
@@ -143,12 +148,12 @@ def lost_classes(
     return _at_most("lost_classes", len(lost), config.max_lost_classes, detail)
 
 
-def _mcnemar(hits: np.ndarray, before: np.ndarray, version: int, config: BlessConfig) -> Rule:
+def _mcnemar(hits: np.ndarray, before: np.ndarray, live: Live, config: BlessConfig) -> Rule:
     only_before, only_now = int((before & ~hits).sum()), int((hits & ~before).sum())
     detail = (
-        f"of {len(hits)} test examples {only_before} only version {version} gets right, "
+        f"of {len(hits)} test examples {only_before} only version {live.version} gets right, "
         f"{only_now} only this model"
-    )
+    ) + (f"; {live.caveat}" if live.caveat else "")
     return _at_least("mcnemar_p", mcnemar(only_before, only_now), config.significance, detail)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jobs.exits import ConfigError
 from jobs.release_config import BlessConfig, PublishConfig, RunsConfig
@@ -35,6 +35,16 @@ class Job(BaseModel):
     publish: PublishConfig = PublishConfig()
     runs: RunsConfig = RunsConfig()
     tfx: TfxConfig = TfxConfig()
+
+    @model_validator(mode="after")
+    def _augmentation_has_an_effect(self) -> "Job":
+        """Leave searches alone: of what they draw, some does nothing."""
+        searched = self.tune is not None and any(
+            path.startswith("data.augment.") for path in self.tune.space
+        )
+        if (reason := self.data.augment.idle) and not searched:
+            raise ValueError(f"data.augment.{reason}")
+        return self
 
     def to_toml(self) -> str:
         """Give the fully resolved job file."""

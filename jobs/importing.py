@@ -13,6 +13,7 @@ from typing import Any
 from jobs.leash import leash
 from pipeline.augment_config import AugmentConfig
 from pipeline.dataset import DataInfo
+from pipeline.labels import distinct
 from pipeline.preprocess import Scaling
 from pipeline.standardize import Preparation
 from serving.store import Store
@@ -56,12 +57,16 @@ def publish_application(architecture: str, name: str, store: Store, origin: Orig
     """Publish an unmodified `applications/NAME` with its ImageNet weights.
 
     Its labels are class numbers, for `convoy predict --imagenet` to name. Keras fetches the weights
-    where there is a network, else takes them from its cache. Raises ValueError for an unknown name
-    or a size that it does not take.
+    where there is a network, else takes them from its cache. Raises ValueError for an unknown name,
+    a size that it does not take, or another number of class names.
     """
+    names = distinct(origin.class_names, architecture) or tuple(map(str, range(IMAGENET_CLASSES)))
+    if len(names) != IMAGENET_CLASSES:
+        raise ValueError(
+            f"{architecture} has {IMAGENET_CLASSES} classes, not the {len(names)} named"
+        )
     image_size = origin.image_size or (224, 224)
     network = zoo.build(architecture, image_size, 3, IMAGENET_CLASSES, weights=IMAGENET)
-    names = tuple(origin.class_names) or tuple(map(str, range(IMAGENET_CLASSES)))
     info = DataInfo(architecture, IMAGENET, names, {}, (*image_size, 3))
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory) / "export"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pipeline import labels, trained
 from pipeline.dataset import Splits
 from serving.errors import StoreError
 from serving.store import Store
@@ -25,6 +26,18 @@ class Live:
     version: int
     class_names: tuple[str, ...]  # those that it knows
     guesses: np.ndarray  # str [N]
+    seen: np.ndarray | None = None  # bool [N]: it was trained on them; None: it does not say
+
+    @property
+    def caveat(self) -> str:
+        """Say what is not fair about a comparison; nothing where it is."""
+        if self.seen is None:
+            return (
+                f"version {self.version} does not say what it was trained on, and may know some of "
+                "them, which makes it look better; bless.compare = false publishes without"
+            )
+        count = int(self.seen.sum())
+        return f"version {self.version} was trained on {count} more, left out" if count else ""
 
 
 def ask_live(store: Store, name: str, data: Splits) -> Live | None:
@@ -40,13 +53,17 @@ def ask_live(store: Store, name: str, data: Splits) -> Live | None:
     try:
         path = store.path(name, version)
         answer = _answers(path, feature)
-        labels = (path / "assets.extra" / "labels.txt").read_text(encoding="utf-8")
-        batches = data.source.slices["test"].read().map(lambda e: e[feature]).batch(BATCH)
+        extra = path / "assets.extra"
+        names = labels.of_text((extra / "labels.txt").read_text(encoding="utf-8"))
+        test = data.source.slices["test"]
+        batches = test.read().map(lambda e: e[feature]).batch(BATCH)
         guesses = np.concatenate([answer(batch)["label"].numpy() for batch in batches])
+        record = extra / trained.FILE_NAME
+        known = trained.known(test.contents(), record.read_bytes()) if record.is_file() else None
     except (StoreError, OSError, ValueError, KeyError, tf.errors.OpError) as problem:
         first = str(problem).strip().partition("\n")[0]
         raise NotComparable(f"live version {version} cannot be asked: {first}") from None
-    return Live(version, tuple(labels.splitlines()), np.char.decode(guesses.astype(bytes), "utf-8"))
+    return Live(version, names, np.char.decode(guesses.astype(bytes), "utf-8"), known)
 
 
 def _answers(path: Path, feature: str) -> Any:

@@ -13,7 +13,8 @@ from jobs import origin
 from jobs.config import Job
 from jobs.exits import ConfigError
 from jobs.rundir import RunDir
-from pipeline.dataset import Splits
+from pipeline import trained
+from pipeline.dataset import Splits, check_settings
 from pipeline.whole import write_whole
 from trainer import network, optimizers, zoo
 from trainer.callbacks import Hooks
@@ -96,10 +97,48 @@ def load_data(job: Job) -> Splits:
     try:
         data = pipeline.load(job.data, job.train.batch_size, zoo.MODELS[job.model.name].scaling)
         network.check_fits(job.model, data.info)
+        check_settings(job.data, data.info)
         check_columns(job.evaluate.slices, data.source.slices["test"].columns())
     except ValueError as problem:
         raise ConfigError(str(problem)) from None
     return data
+
+
+def load_data_of(run: RunDir, job: Job) -> Splits:
+    """Load the data of a run's job anew, with the classes that its network knows, by their names.
+
+    Says what else is in them, and whether the test has examples that the run was trained on. Raises
+    ConfigError when a class is gone, and as `load_data`.
+    """
+    names, data = run.class_names, load_data(job)
+    if gone := [name for name in names if name not in data.info.class_names]:
+        raise ConfigError(
+            f"{data.info.source} has no class {', '.join(gone)} any more, which {run.path} was "
+            "trained on: its network cannot be evaluated on the rest. Train anew"
+        )
+    if data.info.class_names != names:
+        if new := [name for name in data.info.class_names if name not in names]:
+            log.warning(
+                "%s was not trained on the class %s, whose examples are left out",
+                run.path, ", ".join(new),
+            )  # fmt: skip
+        chosen = job.data.model_copy(update={"class_names": names})
+        data = load_data(job.model_copy(update={"data": chosen}))
+    _say_what_is_known(run, data)
+    return data
+
+
+def _say_what_is_known(run: RunDir, data: Splits) -> None:
+    record = run / trained.FILE_NAME
+    if not record.is_file():
+        log.warning("%s does not say what it was trained on: it may know the test", run.path)
+        return
+    known = trained.known(data.source.slices["test"].contents(), record.read_bytes())
+    if known.any():
+        log.warning(
+            "%d of %d test examples are among those that %s was trained on: scores are too good",
+            known.sum(), len(known), run.path,
+        )  # fmt: skip
 
 
 def evaluate(job: Job, data: Splits, model: keras.Model) -> tuple[Predictions, Evaluation]:

@@ -158,6 +158,8 @@ class Release:
             return self.store.live(name), [incomparable(str(problem))]
         if live is None:
             return None, []
+        if live.caveat:
+            log.warning("compared with version %d: %s", live.version, live.caveat)
         return live.version, changes(predictions, data.info.class_names, live, self.job.bless)
 
     def _export(self, model: keras.Model, data: Splits) -> None:
@@ -166,8 +168,9 @@ class Release:
             self.run.write_json("card.json", card)
             golden.choose(model, data).save(self.run / GOLDEN)
             staged = self.run / "partial-export"
+            trained_on = data.source.slices["train"].contents()
             with room_given_back(staged):
-                export(model, data.info, data.prepare, staged, card)
+                export(model, data.info, data.prepare, staged, card, trained_on)
             shutil.rmtree(self.run / "export", ignore_errors=True)  # of an interrupted attempt
             staged.rename(self.run / "export")
 

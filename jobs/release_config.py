@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline import idle
+
 
 class BlessConfig(BaseModel):
     """What a model must prove on the test split before it is published."""
@@ -125,6 +127,13 @@ class PublishConfig(BaseModel):
     probe_tls: ProbeTLSConfig | None = Field(
         None, description="TLS for asking the probed servers; unset, they are asked in plain text"
     )
+
+    @model_validator(mode="after")
+    def _probing_needs_servers(self) -> "PublishConfig":
+        if not self.probe:
+            reason = "publish.probe names no server to be asked"
+            idle.refuse(self, ("probe_seconds", "probe_tls"), reason)
+        return self
 
 
 class RunsConfig(BaseModel):

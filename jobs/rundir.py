@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 STATE = "state.json"
 CONFIG = "config.toml"
+DATA = "data.json"  # what the data check found, and what the data are
 OUTCOME = "outcome.json"  # written last: a run that has one is finished
 FINAL = ("published", "rolled_back", "trained")  # a model that was not blessed is judged again
 
@@ -98,6 +99,11 @@ class RunDir:
         digest: str | None = self.read_json(STATE).get("digest")
         return digest
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that the run's network tells apart, in its order."""
+        return tuple(self.read_json(DATA)["class_names"])
+
     def record_digest(self, digest: str) -> None:
         """Remember which data the run began with."""
         self.write_json(STATE, {**self.read_json(STATE), "digest": digest})
@@ -119,8 +125,8 @@ class RunDir:
         """
         from pipeline.profile import Profile
 
-        for run in self.earlier("data.json"):
-            check = run.read_json("data.json")
+        for run in self.earlier(DATA):
+            check = run.read_json(DATA)
             if check.get("ok") and (profile := check.get("profile")):
                 return Profile(**profile)
         return None

@@ -63,16 +63,17 @@ def prune(current: RunDir, job: Job, named: Collection[str]) -> None:
     runs = in_order(current.path.parent)
     recent = runs[-job.runs.keep_data :]
     kept = [run for run in runs if run in recent or run.name in named or run == current.path]
-    spared = {place for run in kept for place in _copies(run)}
+    spared = {place for run in kept for place in _copies(run)}  # all without links and ..
     root = Path(job.data.data_dir).resolve()
     for place in sorted({place for run in runs for place in _copies(run)} - spared):
-        if place.is_relative_to(root):
+        if place != root and place.is_relative_to(root):
             _discard(place)
 
 
 def _copies(run: Path) -> list[Path]:
     record = run / COPIES
-    return [Path(place) for place in json.loads(record.read_bytes())] if record.exists() else []
+    places = json.loads(record.read_bytes()) if record.exists() else []
+    return [Path(place).resolve() for place in places]
 
 
 def _discard(place: Path) -> None:

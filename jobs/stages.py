@@ -14,8 +14,9 @@ from jobs.config import Job
 from jobs.crew import Crew, lost_workers
 from jobs.exits import ConfigError
 from jobs.preparation import evaluate, load_data, load_model, train_network
-from jobs.rundir import RunDir
+from jobs.rundir import DATA, RunDir
 from jobs.runs import record_copies
+from pipeline import trained
 from pipeline.dataset import Splits
 from pipeline.inspection import inspect, refusal
 from pipeline.whole import room_given_back
@@ -77,7 +78,7 @@ class Stages:
         with stage(self.run, self.hooks, "check"):
             previous = self.run.last_profile()
             inspection = inspect(data.source, self.job.data.check, previous)
-            self.run.write_json("data.json", {**asdict(data.info), **inspection.check.to_json()})
+            self.run.write_json(DATA, {**asdict(data.info), **inspection.check.to_json()})
             if inspection.pictures:
                 keys, images = zip(*inspection.pictures, strict=True)
                 buffer = io.BytesIO()
@@ -93,9 +94,11 @@ class Stages:
         with stage(self.run, self.hooks, "train"):
             strategy = self.crew.begin(data.info.digest)
             with lost_workers():
-                trained, result = train_network(self.job, data, self.run.path, self.hooks, strategy)
-            model = network.in_float32(trained, self.job.model, data.info)
+                fitted, result = train_network(self.job, data, self.run.path, self.hooks, strategy)
+            model = network.in_float32(fitted, self.job.model, data.info)
             _save(model, self.run / "model.keras")
+            known = trained.record(data.source.slices["train"].contents())
+            self.run.write_bytes(trained.FILE_NAME, known)
         epochs = len(result.history)
         log.info(
             "trained: best epoch %d of %d, %.0f examples/s",

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline.idle import changed
+
 FillMode = Literal["constant", "nearest", "reflect", "wrap"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Shift = int | Finite | tuple[Finite, ...]
@@ -179,6 +181,20 @@ class AugmentConfig(BaseModel):
     def mixes(self) -> bool:
         """Whether labels become shares of classes."""
         return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def idle(self) -> str | None:
+        """Why a field that is set changes nothing; None where each has an effect."""
+        pairs = (
+            ("cval", self.fill_mode == "constant", 'fill_mode = "constant"'),
+            ("fill_mode", self.moves, "a field that moves pixels, such as rotation_range"),
+            ("zca_epsilon", self.zca_whitening, "zca_whitening"),
+            ("rand_augment_operations", self.rand_augment > 0, "rand_augment"),
+        )
+        for name, works, needed in pairs:
+            if not works and changed(self, [name]):
+                return f"{name} does nothing without {needed}"
+        return None
 
     @property
     def needs_images(self) -> list[str]:

@@ -4,9 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pipeline import idle
 from pipeline.augment_config import AugmentConfig
 from pipeline.check_config import CheckConfig
+from pipeline.labels import distinct
 
+VALIDATION_SHARE = 0.1
+TEST_SHARE = 0.15
 Side = Annotated[int, Field(ge=1, le=4096)]
 
 SOURCE_FORMS = {
@@ -53,22 +57,28 @@ class DataConfig(BaseModel):
     )
     class_names: tuple[str, ...] | None = Field(
         None,
-        description="Labels in the order of the source's class numbers, for sources without names "
-        "of their own (IDX files); unset keeps the source's names",
+        description="The source's classes to take, by name and in this order, as Keras' classes; "
+        "where a source only numbers its classes (IDX files), a name for each number. Unset takes "
+        "all in the source's order",
     )
-    validation_fraction: float = Field(
-        0.1,
+    validation_fraction: float | None = Field(
+        None,
         gt=0,
         lt=1,
-        description="Share of the training split cut off for validation when the source has no "
-        "such split; a tenth keeps the estimate useful and most of the data for training",
+        description="Share of the training split cut off for validation, each example by its key "
+        "alone, so that a growing source moves none; for sources without such a split. Unset is a "
+        "tenth, which keeps the estimate useful and most of the data for training",
     )
-    test_fraction: float = Field(
-        0.15,
+    test_fraction: float | None = Field(
+        None,
         gt=0,
         lt=1,
-        description="Share of the training split cut off for the test when the source has no "
-        "such split",
+        description="The same for the test; unset is 0.15",
+    )
+    resplit: bool = Field(
+        False,
+        description="Join the source's own splits and cut all of them anew by the fractions; off, "
+        "as a split that others have made is there for comparison with theirs",
     )
     shuffle_buffer: int = Field(
         60_000,
@@ -106,6 +116,42 @@ class DataConfig(BaseModel):
         CheckConfig(), description="What the data must pass before anything is trained on them"
     )
     seed: int = Field(0, ge=0, description="Seed of the order of training examples")
+
+    @property
+    def validation_share(self) -> float:
+        """The share of validation where it is cut."""
+        return VALIDATION_SHARE if self.validation_fraction is None else self.validation_fraction
+
+    @property
+    def test_share(self) -> float:
+        """The share of the test where it is cut."""
+        return TEST_SHARE if self.test_fraction is None else self.test_fraction
+
+    @field_validator("class_names")
+    @classmethod
+    def _class_names_are_names(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is None:
+            return None
+        if len(value) < 2:
+            raise ValueError(f"a classifier needs at least 2 classes, and {len(value)} is named")
+        return distinct(value, "it")
+
+    @model_validator(mode="after")
+    def _settings_have_an_effect(self) -> "DataConfig":
+        if not self.source.startswith("tfds:"):
+            idle.refuse(self, ("beam_options",), "Beam prepares sets of TFDS alone (tfds:NAME)")
+        if self.cache == "memory":
+            idle.refuse(self, ("cache_limit_mb",), 'cache = "memory" takes what is needed')
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> "DataConfig":
+        if self.test_share + self.validation_share >= 1:
+            raise ValueError(
+                f"test_fraction {self.test_share} and validation_fraction {self.validation_share} "
+                "leave nothing to train on: their sum must be below 1"
+            )
+        return self
 
     @field_validator("source")
     @classmethod

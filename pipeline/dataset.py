@@ -8,17 +8,20 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from pipeline import preprocess, standardize
+from pipeline import idle, preprocess, standardize
 from pipeline.augment import Augment
 from pipeline.config import DataConfig
 from pipeline.examples import Reader
 from pipeline.listing import LeftOut
 from pipeline.sources import open_source
+from pipeline.sources.cut import REVISION, classes_of, cut_splits
 from pipeline.sources.examination import Quarantine
 from pipeline.sources.source import passed_over, quarantined
-from pipeline.sources.splits import Slice, cut_splits
+from pipeline.sources.splits import Slice
 from pipeline.standardize import Preparation
 from pipeline.training import Samples, Training
+
+ABOUT_IMAGES = ("image_size", "channels", "resize", "cache", "cache_limit_mb")  # of DataConfig
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class DataInfo:
     """What is known of a data set before any training."""
 
     source: str
-    digest: str  # sha256, hex: equal content has an equal digest
+    digest: str  # sha256, hex: equal content, cut by the same rule, has an equal digest
     class_names: tuple[str, ...]
     counts: dict[str, int]  # examples in train, validation and test
     shape: tuple[int, ...]  # of one example: (H, W, C) or (D,)
@@ -122,9 +125,16 @@ def open_data(config: DataConfig) -> SourceData:
     size is set.
     """
     builder = open_source(config.source, Path(config.data_dir), config.beam_options)
-    slices = cut_splits(builder, config)
-    left_out = quarantined(builder), passed_over(builder)
-    return SourceData(slices, _describe(builder, config, slices), *left_out)
+    classes = classes_of(builder, config)
+    slices = cut_splits(builder, config, classes)
+    info = _describe(builder, config, slices, classes.names)
+    return SourceData(slices, info, quarantined(builder), passed_over(builder))
+
+
+def check_settings(config: DataConfig, info: DataInfo) -> None:
+    """Raise ValueError for what does nothing where the source has vectors."""
+    if not info.is_image:
+        idle.refuse(config, ABOUT_IMAGES, f"{config.source} has vectors, and this is about images")
 
 
 def _check_augmentation(config: DataConfig, info: DataInfo) -> None:
@@ -141,12 +151,14 @@ def _check_augmentation(config: DataConfig, info: DataInfo) -> None:
         )
 
 
-def _describe(builder: Any, config: DataConfig, slices: dict[str, Slice]) -> DataInfo:
+def _describe(
+    builder: Any, config: DataConfig, slices: dict[str, Slice], class_names: tuple[str, ...]
+) -> DataInfo:
     features = builder.info.features
     return DataInfo(
         source=config.source,
         digest=_digest(builder),
-        class_names=_class_names(features["label"], config),
+        class_names=class_names,
         counts={name: part.count for name, part in slices.items()},
         shape=_image_shape(features, config) if "image" in features else _vector_shape(features),
     )
@@ -166,18 +178,9 @@ def _image_shape(features: Any, config: DataConfig) -> tuple[int, ...]:
     return height, width, config.channels
 
 
-def _class_names(label: Any, config: DataConfig) -> tuple[str, ...]:
-    names = config.class_names or tuple(label.names)
-    if len(names) != label.num_classes:
-        raise ValueError(
-            f"data.class_names has {len(names)} names; {config.source} has {label.num_classes} "
-            f"classes"
-        )
-    return names
-
-
 def _digest(builder: Any) -> str:
     splits = sorted(
         (name, split.num_examples, split.num_bytes) for name, split in builder.info.splits.items()
     )
-    return hashlib.sha256(f"{builder.info.full_name} {splits}".encode()).hexdigest()
+    facts = f"{builder.info.full_name} {splits} cut {REVISION}"
+    return hashlib.sha256(facts.encode()).hexdigest()

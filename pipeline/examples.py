@@ -80,6 +80,6 @@ class Reader:
     def _key(self, name: str) -> str:
         """Give what decoded pixels depend on, as a file name."""
         part = self.slices[name]
-        facts = (self.digest, part.instruction, self._stored_shape(name), self.config.resize)
+        facts = (self.digest, part.identity, self._stored_shape(name), self.config.resize)
         told = f"{facts} {preprocess.REVISION}"
         return f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"

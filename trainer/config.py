@@ -2,8 +2,16 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    field_validator,
+    model_validator,
+)
 
+from pipeline.labels import distinct
 from trainer.schedule_config import DivergenceConfig, PlateauConfig, ScheduleConfig
 
 PrecisionName = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
@@ -181,6 +189,13 @@ class TrainConfig(BaseModel):
         description="Evaluation also counts a hit among this many best guesses; 5 is ImageNet's",
     )
     seed: int = Field(0, ge=0, description="Seed of initial weights and dropout")
+
+    @field_validator("class_weights")
+    @classmethod
+    def _classes_are_spelled_as_sources_spell_them(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return dict(zip(distinct(value, "it"), value.values(), strict=True))
 
     @model_validator(mode="after")
     def _one_way_of_clipping(self) -> "TrainConfig":

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from trainer.cluster import Cluster
+from trainer.config import JitMode
 
 Strategy = Any  # tf.distribute.Strategy
 
@@ -112,6 +113,15 @@ def reduce_gradients_first(optimizer: Any) -> None:
     optimizer.apply = apply_sum
     inner = getattr(optimizer, "inner_optimizer", optimizer)  # LossScaleOptimizer's
     inner._all_reduce_sum_gradients = list
+
+
+def check_jit(strategy: Strategy, jit: JitMode) -> None:
+    """Raise ValueError where the step is asked to be compiled, and replicas would not do so."""
+    if jit == "on" and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            'train.jit = "on" does nothing on several devices, whose step is not compiled: leave '
+            "it out, or train on one"
+        )
 
 
 def check_steps(strategy: Strategy, batch_size: int, accumulation_steps: int) -> None:

@@ -10,11 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipeline import labels, trained
 from pipeline.dataset import DataInfo
 from pipeline.standardize import Preparation
 from trainer import manifest, warmup
 
 Signature = Callable[..., dict[str, tf.Tensor]]
+LABELS = "labels.txt"
 EXTRA = "assets.extra"  # TensorFlow Serving's place for files that are not the graph's
 DECODERS = 8  # parallel image decodes in one request
 
@@ -25,11 +27,13 @@ def export(
     prepare: Preparation,
     directory: Path,
     card: dict[str, Any],
+    trained_on: np.ndarray | None = None,
 ) -> Path:
     """Write a network as a SavedModel and return its directory.
 
     `network` computes in float32 and gives probabilities [N, K]; `prepare` is what the training
-    data went through (`Splits.prepare`).
+    data went through (`Splits.prepare`). `trained_on` is `Slice.contents` of these data: with it,
+    whoever compares models later can tell which examples this one knows.
 
     Signatures for images: `serving_default` (uint8 [N, H, W, C]), `image_bytes` (encoded files [N])
     and `tf_example` (serialized tf.Example [N] with a bytes feature `image`). For vectors:
@@ -46,19 +50,21 @@ def export(
     archive.add_endpoint("class_labels", function, input_signature=[spec])
     shutil.rmtree(directory, ignore_errors=True)
     archive.write_out(str(directory), verbose=False)
-    _write_extra(directory, info, card)
+    _write_extra(directory, info, card, trained_on)
     return directory
 
 
-def _write_extra(directory: Path, info: DataInfo, card: dict[str, Any]) -> None:
+def _write_extra(
+    directory: Path, info: DataInfo, card: dict[str, Any], trained_on: np.ndarray | None
+) -> None:
     extra = directory / EXTRA
     extra.mkdir()
-    (extra / "labels.txt").write_text(
-        "".join(f"{name}\n" for name in info.class_names), encoding="utf-8"
-    )
+    (extra / LABELS).write_text(labels.to_text(info.class_names), encoding="utf-8", newline="\n")
     (extra / "card.json").write_text(
         json.dumps(card, indent=2, ensure_ascii=False), encoding="utf-8"
     )
+    if trained_on is not None:
+        (extra / trained.FILE_NAME).write_bytes(trained.record(trained_on))
     warmup.write(extra / warmup.FILE_NAME, _warmup_inputs(info))
     manifest.write(directory, extra / manifest.FILE_NAME)
 
@@ -114,7 +120,7 @@ def _vector_signatures(
 
 
 def _answer(network: keras.Model, info: DataInfo) -> Signature:
-    labels = tf.constant(info.class_names)
+    names = tf.constant(info.class_names)
 
     def answer(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         probabilities = network(inputs, training=False)
@@ -123,7 +129,7 @@ def _answer(network: keras.Model, info: DataInfo) -> Signature:
         return {
             "probabilities": probabilities,
             "class_id": class_id,
-            "label": tf.gather(labels, class_id),
+            "label": tf.gather(names, class_id),
         }
 
     return answer

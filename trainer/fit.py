@@ -43,11 +43,13 @@ def fit(
     TensorBoard's files to `directory/logs`, `directory/history.csv`, and `directory/input.json`
     about the wait for batches. Raises Interrupted when a hook asks to stop, Diverged when the loss
     is no longer finite or no weight changed, ValueError when a batch cannot be shared out equally
-    among devices or the training is shorter than what it accumulates.
+    among devices, these cannot do what is asked, or the training is shorter than what it
+    accumulates.
 
     Of several processes under one strategy, each calls it, the chief with the run's directory and
     the others with one of their own, of no further use; the best weights are the chief's.
     """
+    distribute.check_jit(model.distribute_strategy, config.jit)
     distribute.check_steps(model.distribute_strategy, data.batch_size, config.accumulation_steps)
     check_accumulation(config, data.steps_per_epoch)
     hooks = hooks or Hooks()

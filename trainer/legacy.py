@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from pipeline.dataset import DataInfo
+from pipeline.labels import distinct
 from trainer import allowlist
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -46,7 +47,7 @@ def load(
     model = _in_float32(_read(path))
     shape = _input_shape(model, image_size)
     head, num_classes = _head(model)
-    names = tuple(class_names) or tuple(map(str, range(num_classes)))
+    names = distinct(class_names, str(path)) or tuple(map(str, range(num_classes)))
     if len(names) != num_classes:
         raise ValueError(f"{path} has {num_classes} classes, not the {len(names)} named")
     info = DataInfo(

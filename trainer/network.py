@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from pipeline.dataset import DataInfo
-from trainer import flops, precision, transfer, zoo
+from trainer import flops, head, precision, transfer, zoo
 from trainer.config import ModelConfig
 from trainer.objective import MAIN
 from trainer.zoo.architecture import Published
@@ -52,7 +52,7 @@ def start(
     if config.weights == IMAGENET and published is not None:
         loaded = _load_published(network, published)
     else:
-        loaded = transfer.load_weights(network, Path(config.weights))
+        loaded = head.start_from(network, Path(config.weights), info.class_names, warn)
     log.info("weights: %d layers from %s", len(loaded.taken), config.weights)
     if loaded.left:
         log.info("weights: %s start anew", ", ".join(loaded.left))

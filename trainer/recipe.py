@@ -45,10 +45,11 @@ class Recipe:
             return distribute.replicate(self._build(info, policy, warn))
 
     def check_steps(self, data: Splits) -> None:
-        """Raise ValueError when devices cannot share the batches, or too few are accumulated."""
+        """Raise ValueError when devices cannot train as asked, or too few are accumulated."""
         check_accumulation(self.train, data.steps_per_epoch)
         if self.strategy is not None:
             parts = self.train.accumulation_steps
+            distribute.check_jit(self.strategy, self.train.jit)
             distribute.check_steps(self.strategy, data.batch_size, parts)
 
     def fit(self, model: keras.Model, data: Splits, directory: Path, hooks: Hooks) -> FitResult:

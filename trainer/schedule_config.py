@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline import idle
+
 ScheduleName = Literal["constant", "step", "exponential", "cosine", "one_cycle"]
 FIELDS_OF: dict[ScheduleName, set[str]] = {  # beside name and warmup_epochs
     "constant": set(),
@@ -96,3 +98,9 @@ class DivergenceConfig(BaseModel):
         description="An average loss this many times the last epoch's has blown up too, when it is "
         "no better than the first epoch's",
     )
+
+    @model_validator(mode="after")
+    def _a_factor_needs_a_rollback(self) -> "DivergenceConfig":
+        if not self.rollbacks:
+            idle.refuse(self, ("factor",), "rollbacks is 0, and training fails at once")
+        return self

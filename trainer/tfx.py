@@ -69,7 +69,8 @@ def _train(fn_args: Any, run: str) -> None:
         "train": train.model_dump(mode="json"),
         "validation": result.history[result.best_epoch - 1],
     }
-    export(final, data.info, data.prepare, Path(fn_args.serving_model_dir), card)
+    trained_on = data.source.slices["train"].contents()
+    export(final, data.info, data.prepare, Path(fn_args.serving_model_dir), card, trained_on)
 
 
 def read_settings(fn_args: Any, values: Mapping[str, Any] | None = None) -> Settings:

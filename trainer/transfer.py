@@ -7,7 +7,7 @@ Compile a model again after `freeze` or `unfreeze`: Keras decides there what an 
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -28,6 +28,8 @@ class Loaded:
     taken: tuple[str, ...]
     left: tuple[str, ...]
     doubt: str | None = None  # why what was left may not have been meant to be
+    # of layers left, the source's weights where it has one of this name and of other shapes
+    unfit: Mapping[str, list[np.ndarray]] = field(default_factory=dict)
 
 
 def load_weights(model: keras.Model, source: Path) -> Loaded:
@@ -39,7 +41,7 @@ def load_weights(model: keras.Model, source: Path) -> Loaded:
     left as it is; where the source has no `logits`, its `predictions` are meant. Raises ValueError
     when the source is missing or fits no layer.
     """
-    path = source / MODEL_FILE if source.is_dir() else source
+    path = weights_file(source)
     if not path.is_file():
         raise ValueError(
             f"no weights in {source}: expected a run with {MODEL_FILE}, or a .keras, .h5 or "
@@ -55,6 +57,11 @@ def load_weights(model: keras.Model, source: Path) -> Loaded:
 def copy_layers(model: keras.Model, trained: keras.Model, source: str) -> Loaded:
     """Start `model` from the layers of `trained` that fit, as `load_weights` does from a file."""
     return _copy_fitting(model, _by_name(trained), source)
+
+
+def weights_file(source: Path) -> Path:
+    """Return the file that weights come from: of a run's directory, or itself."""
+    return source / MODEL_FILE if source.is_dir() else source
 
 
 def stages(model: keras.Model) -> list[list[keras.layers.Layer]]:
@@ -145,12 +152,15 @@ def _copy_fitting(
     model: keras.Model, weights: Mapping[str, list[np.ndarray]], source: str
 ) -> Loaded:
     taken: dict[str, str] = {}  # a layer's name -> the one that its weights have in the source
+    unfit: dict[str, list[np.ndarray]] = {}
     weighted = [layer for layer in model.layers if layer.weights]
     for layer in weighted:
         name = layer.name if layer.name in weights else KERAS_NAMES.get(layer.name, layer.name)
         if name in weights and _shapes(weights[name]) == _shapes(layer.weights):
             layer.set_weights(weights[name])
             taken[layer.name] = name
+        elif name in weights:
+            unfit[layer.name] = weights[name]
     if not taken:
         raise ValueError(
             f"{source} fits no layer of {model.name}: names or shapes of weights differ "
@@ -158,7 +168,7 @@ def _copy_fitting(
         )
     left = tuple(layer.name for layer in weighted if layer.name not in taken)
     over = {name: _shapes(arrays) for name, arrays in weights.items() if name not in taken.values()}
-    return Loaded(tuple(taken), left, _doubt(weighted[-1], left, over, source))
+    return Loaded(tuple(taken), left, _doubt(weighted[-1], left, over, source), unfit)
 
 
 def _doubt(

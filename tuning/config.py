@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline import idle
 from tuning.dimensions import Dimension
 from tuning.objective import direction_of
 
@@ -117,6 +118,14 @@ class TuneConfig(BaseModel):
     def _direction_is_known(self) -> "TuneConfig":
         if self.direction is None:
             direction_of(self.objective)
+        return self
+
+    @model_validator(mode="after")
+    def _arguments_are_of_the_algorithm(self) -> "TuneConfig":
+        others = {"bayesian", "hyperband"} - {self.algorithm}
+        idle.refuse(self, sorted(others), f"the algorithm is {self.algorithm}")
+        if self.algorithm == "grid":
+            idle.refuse(self, ("seed",), "grid draws nothing")
         return self
 
     @model_validator(mode="after")

@@ -31,7 +31,7 @@ def evaluate(run: Run, slice_: SliceBy = None, json: options.Json = False) -> No
     from jobs import preparation
 
     model = preparation.load_model(directory)
-    _, result = preparation.evaluate(job, preparation.load_data(job), model)
+    _, result = preparation.evaluate(job, preparation.load_data_of(directory, job), model)
     if json:
         console.print_json(result.to_json())
     else:

@@ -78,12 +78,13 @@ def import_(
     settling = options.settling(servers, settle_seconds, load_seconds)
     console.load_tensorflow()
     from jobs.importing import Origin, publish_application, publish_file
+    from pipeline import labels as class_names
     from serving.errors import StoreError
     from serving.store import Store
 
     try:
-        names = labels.read_text(encoding="utf-8").split("\n") if labels else []
-        origin = Origin(scaling, [line.strip() for line in names if line.strip()], image_size)
+        names = class_names.read(labels) if labels else ()
+        origin = Origin(scaling, names, image_size)
         if source.startswith("applications/"):
             version = publish_application(source, name, Store(store), origin)
         else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from jobs import golden, rehearsal
 from jobs.bless import Rule, ceilings, lost_classes
 from jobs.release import GOLDEN, Release
+from pipeline import labels
 from serving.manifest import MANIFEST
 
 LABELS = "assets.extra/labels.txt"
@@ -41,6 +42,6 @@ def _lost_classes(release: Release) -> list[Rule]:
     return [lost_classes(_labels(release.run / "export"), before, live, release.job.bless)]
 
 
-def _labels(export: Path) -> list[str]:
+def _labels(export: Path) -> tuple[str, ...]:
     path = export / LABELS
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return labels.of_text(path.read_text(encoding="utf-8")) if path.is_file() else ()

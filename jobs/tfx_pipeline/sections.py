@@ -12,6 +12,7 @@ INGESTED = {  # ExampleGen has done these; the Trainer reads its examples
     "class_names",
     "validation_fraction",
     "test_fraction",
+    "resplit",
     "check",
 }
 

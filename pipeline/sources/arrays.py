@@ -10,6 +10,7 @@ from sklearn.model_selection import train_test_split
 
 from pipeline.sources.source import Examples, Source
 
+MOST_CLASSES = 100_000  # five times ImageNet-21k's: a larger label is an id or damaged
 Columns = Mapping[str, np.ndarray]  # feature name -> one row per example
 
 
@@ -26,11 +27,12 @@ def stratified(
 
 def image_array_source(name: str, splits: Mapping[str, Columns]) -> Source:
     """Give a source over uint8 images [N, H, W, C] and class numbers [N], the classes' names."""
-    num_classes = 1 + max(int(part["label"].max()) for part in splits.values())
+    labels = [int(part["label"].max()) for part in splits.values() if len(part["label"])]
+    names = numbered(max(labels, default=0), f"source {name}")
     shape = splits["train"]["image"].shape[1:]
     features: dict[str, Any] = {
         "image": tfds.features.Image(shape=shape, encoding_format="png"),
-        "label": tfds.features.ClassLabel(names=[str(number) for number in range(num_classes)]),
+        "label": tfds.features.ClassLabel(names=names),
     }
     content = {
         f"{split}/{key}": column for split, part in splits.items() for key, column in part.items()
@@ -39,6 +41,18 @@ def image_array_source(name: str, splits: Mapping[str, Columns]) -> Source:
         split: rows_of(part, np.arange(len(part["label"]))) for split, part in splits.items()
     }
     return Source(name, digest_of(content), features, generators)
+
+
+def numbered(highest: int, where: str) -> list[str]:
+    """Give the names of classes that are numbers from 0: "0", "1" and so on.
+
+    Raises ValueError for a number that can be no class.
+    """
+    if highest >= MOST_CLASSES:
+        raise ValueError(
+            f"{where}: the label {highest} is no class number; allowed: 0 to {MOST_CLASSES - 1}"
+        )
+    return [str(number) for number in range(highest + 1)]
 
 
 def rows_of(columns: Columns, rows: np.ndarray) -> Examples:

@@ -7,30 +7,34 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.labels import normal
 from pipeline.sources.files import ImageFile, file_source
-from pipeline.sources.source import Source
+from pipeline.sources.source import Source, split_named
 
 REQUIRED = {"path", "label"}
 RESERVED = {"image", "features", "key", "tfds_id"}  # what prepared examples hold besides metadata
-SPLITS = ("train", "validation", "test")
 KOREAN = "cp949"
 ENCODINGS = ("utf-8-sig", KOREAN)  # spreadsheets write a mark; Korean ones may write the second
+MOST_NAMED = 3  # files in a message
 log = logging.getLogger(__name__)
 
 
 def csv_manifest(place: str, data_dir: Path) -> Source:
     """Read a manifest; paths are absolute or relative to the manifest, `split` defaults to train.
 
-    Further columns are metadata: kept with the examples as text, never trained on. Raises
-    ValueError that names the line: a missing column, file or label, an unknown split, or a line
-    with more or fewer fields than the header.
+    Further columns are metadata: kept with the examples as text, never trained on. A file that is
+    listed twice is two examples, which is said. Raises ValueError that names the line: a missing
+    column, file or label, an unknown split, or a line with more or fewer fields than the header.
     """
     manifest = Path(place)
     if not manifest.is_file():
         raise ValueError(f"source csv: there is no file {place}")
     splits: dict[str, list[ImageFile]] = {}
+    listed: dict[str, list[str]] = {}  # path -> the lines that it stands in
     for where, row in _rows(manifest):
-        splits.setdefault(row.get("split") or "train", []).append(_image_file(row, where, manifest))
+        splits.setdefault(_split(row, where), []).append(_image_file(row, where, manifest))
+        listed.setdefault(row["path"], []).append(where.rpartition(":")[2])
+    _name_repeats(place, {path: lines for path, lines in listed.items() if len(lines) > 1})
     return file_source("csv", splits, _classes(place, splits))
 
 
@@ -87,16 +91,33 @@ def _text(manifest: Path) -> str:
 
 def _image_file(row: dict[str, str], where: str, manifest: Path) -> ImageFile:
     path = manifest.parent / row["path"]
-    if not row["label"]:
+    if not row["label"].strip():
         raise ValueError(f"source csv: {where} has no label")
     if not path.is_file():
         raise ValueError(f"source csv: {where}: there is no file {path}")
-    if (row.get("split") or "train") not in SPLITS:
-        allowed = ", ".join(SPLITS)
-        raise ValueError(f"source csv: {where}: split is {row['split']!r}; allowed: {allowed}")
     known = {*REQUIRED, "split"}
     metadata = {name: text for name, text in row.items() if name not in known}
-    return ImageFile(path, row["path"], row["label"], metadata)
+    return ImageFile(path, row["path"], normal(row["label"], f"source csv: {where}"), metadata)
+
+
+def _split(row: dict[str, str], where: str) -> str:
+    word = row.get("split", "").strip() or "train"
+    split = split_named(word)
+    if split is None:
+        raise ValueError(
+            f"source csv: {where}: split is {word!r}; allowed: train, validation, test"
+        )
+    return split
+
+
+def _name_repeats(place: str, repeats: dict[str, list[str]]) -> None:
+    if repeats:
+        named = [f"{path} in lines {', '.join(lines)}" for path, lines in repeats.items()]
+        more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        log.warning(
+            "%s lists files more than once, each time as an example: %s%s",
+            place, "; ".join(named[:MOST_NAMED]), more,
+        )  # fmt: skip
 
 
 def _classes(place: str, splits: dict[str, list[ImageFile]]) -> list[str]:

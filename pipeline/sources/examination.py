@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class Encoded:
     """An image as bytes, and the rest of its example."""
 
-    key: str  # unique within its split, and what a person is told
+    key: str  # what a person is told
     encoded: bytes
     rest: dict[str, Any]
 

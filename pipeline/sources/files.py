@@ -18,7 +18,7 @@ class ImageFile:
     """One labelled file."""
 
     path: Path
-    key: str  # unique, and what a person is told: the path below the source's root
+    key: str  # what a person is told: the path below the source's root
     label: str
     metadata: Mapping[str, str] = field(default_factory=dict)  # column -> text; evaluation slices
 

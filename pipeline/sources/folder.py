@@ -1,10 +1,10 @@
 """Image files in directories: one directory per class, with or without a level of splits above."""
 
 import logging
-import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.labels import normal
 from pipeline.listing import (
     SUFFIXES,
     LeftOut,
@@ -16,16 +16,8 @@ from pipeline.listing import (
 )
 from pipeline.sources.archive import is_archive, step_in, unpack
 from pipeline.sources.files import ImageFile, file_source
-from pipeline.sources.source import Source
+from pipeline.sources.source import Source, split_named
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
 log = logging.getLogger(__name__)
 OUTSIDE = "in no class's directory"
 Files = dict[str, list[ImageFile]]  # class name -> its image files
@@ -34,7 +26,8 @@ Files = dict[str, list[ImageFile]]  # class name -> its image files
 def folder(place: str, data_dir: Path) -> Source:
     """Read `[split/]class/[.../]file` from a directory or archive, class names in any script.
 
-    Every file that is no image of a class is passed over and named. Raises ValueError when there
+    Several directories of one split, or of one class, are joined. Every file that is no image of a
+    class is passed over and named. Raises ValueError when there
     are fewer than two classes, a class of the training split has no image, something cannot be
     read, or an archive is damaged or not safe to unpack.
     """
@@ -70,30 +63,44 @@ def _left_out(root: Path, found: set[Path]) -> LeftOut:
 
 def _find_splits(root: Path) -> dict[str, Files]:
     children = directories(root)
-    if children and all(child.name.lower() in SPLIT_NAMES for child in children):
-        splits = {SPLIT_NAMES[child.name.lower()]: _find_classes(child, root) for child in children}
-        if "train" not in splits:
-            found = ", ".join(sorted(splits))
-            raise ValueError(f"source folder: {root} has {found} but no train directory")
-        return splits
-    return {"train": _find_classes(root, root)}
+    named = [child for child in children if split_named(child.name)]
+    if not _are_splits(named, children, root):
+        return {"train": _find_classes(root, root)}
+    splits: dict[str, Files] = {}
+    for child in named:
+        found = splits.setdefault(split_named(child.name) or "", {})
+        for label, files in _find_classes(child, root).items():
+            found.setdefault(label, []).extend(files)
+    if "train" not in splits:
+        there = ", ".join(sorted(splits))
+        raise ValueError(f"source folder: {root} has {there} but no train directory")
+    return splits
+
+
+def _are_splits(named: list[Path], children: list[Path], root: Path) -> bool:
+    """Tell whether directories called train and the like are splits, and not classes.
+
+    They are where no other directory is there. Beside others, two kinds of split are, where one
+    holds directories; train alone is where it holds nothing else: a class holds images.
+    """
+    if len(named) == len(children):
+        return bool(named)
+    kinds = {split_named(child.name) for child in named}
+    nested = any(directories(child) for child in named)
+    if len(kinds) > 1:
+        return nested
+    images = (path for child in named for path in child.iterdir() if not passed_over(path, root))
+    return kinds == {"train"} and nested and not any(images)
 
 
 def _find_classes(split: Path, root: Path) -> Files:
     found: Files = {}
-    for child in directories(split):  # one class may have two, its name composed and decomposed
-        found.setdefault(_label(child), []).extend(_image_files(child, root))
+    for child in directories(split):
+        label = normal(child.name, f"source folder: {split}")
+        images = [path for path in files_below(child) if not passed_over(path, root)]
+        files = [ImageFile(path, readable(path, root), label) for path in images]
+        found.setdefault(label, []).extend(files)
     return found
-
-
-def _image_files(directory: Path, root: Path) -> list[ImageFile]:
-    label = _label(directory)
-    images = [path for path in files_below(directory) if not passed_over(path, root)]
-    return [ImageFile(path, readable(path, root), label) for path in images]
-
-
-def _label(directory: Path) -> str:
-    return unicodedata.normalize("NFC", directory.name)  # macOS decomposes, others compose
 
 
 def _check_classes(place: str, splits: dict[str, Files], classes: list[str]) -> None:

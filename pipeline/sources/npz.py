@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.sources.arrays import image_array_source
-from pipeline.sources.source import Source
-
-SPLIT_NAMES = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+from pipeline.sources.source import Source, split_named
 
 
 def npz(place: str, data_dir: Path) -> Source:
     """Read `x_SPLIT` (uint8 [N, H, W] or [N, H, W, C]) and `y_SPLIT` (integers [N]).
 
-    Raises ValueError when an array is missing or of another type or shape.
+    SPLIT is train, val, test or another usual word for one, in any case. Raises ValueError when an
+    array is missing, of another type or shape, or for a split that is not known or there twice.
     """
     path = Path(place)
     if not path.is_file():
@@ -25,16 +24,31 @@ def npz(place: str, data_dir: Path) -> Source:
             arrays = dict(archive)
     except (EOFError, ValueError, zipfile.BadZipFile, zlib.error) as problem:
         raise ValueError(f"source npz: {place} is no NumPy archive: {problem}") from None
+    suffixes = _suffixes(place, arrays)
     splits = {
         name: {"image": _images(place, arrays, suffix), "label": _labels(place, arrays, suffix)}
-        for suffix, name in SPLIT_NAMES.items()
-        if f"x_{suffix}" in arrays
+        for name, suffix in suffixes.items()
     }
-    if "train" not in splits:
+    return image_array_source("npz", splits)
+
+
+def _suffixes(place: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
+    """Give the ending that each split has in the names of the arrays."""
+    found: dict[str, str] = {}
+    for suffix in (name[2:] for name in sorted(arrays) if name[:2] == "x_"):
+        split = split_named(suffix)
+        if split is None or split in found:
+            problem = "is no split" if split is None else f"is {split}, as x_{found[split]} is"
+            raise ValueError(
+                f"source npz: x_{suffix} of {place} {problem}; allowed: one each of "
+                f"x_train, x_val and x_test"
+            )
+        found[split] = suffix
+    if "train" not in found:
         raise ValueError(
             f"source npz: {place} has {sorted(arrays)}; x_train and y_train are needed"
         )
-    return image_array_source("npz", splits)
+    return found
 
 
 def _images(place: str, arrays: dict[str, np.ndarray], suffix: str) -> np.ndarray:
@@ -50,13 +64,11 @@ def _images(place: str, arrays: dict[str, np.ndarray], suffix: str) -> np.ndarra
 
 def _labels(place: str, arrays: dict[str, np.ndarray], suffix: str) -> np.ndarray:
     labels = arrays.get(f"y_{suffix}", np.empty(0)).ravel()
-    if (
-        labels.dtype.kind not in "iu"
-        or len(labels) != len(arrays[f"x_{suffix}"])
-        or labels.min() < 0
-    ):
+    lowest = labels.min() if len(labels) else 0
+    if labels.dtype.kind not in "iu" or len(labels) != len(arrays[f"x_{suffix}"]) or lowest < 0:
         raise ValueError(
             f"source npz: y_{suffix} of {place} must hold an integer from 0 for each of the "
-            f"{len(arrays[f'x_{suffix}'])} images; it holds {len(labels)} {labels.dtype}"
+            f"{len(arrays[f'x_{suffix}'])} images; it holds {len(labels)} {labels.dtype}, the "
+            f"lowest {lowest}"
         )
     return labels.astype(np.int64)

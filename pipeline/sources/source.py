@@ -8,6 +8,7 @@ import contextlib
 import io
 import logging
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,17 @@ from pipeline.whole import clear
 
 Examples = Callable[[], Iterator[tuple[str, dict[str, Any]]]]
 KEY = "key"  # the feature that says which file or row an example came from
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "eval": "validation",
+    "evaluation": "validation",
+    "test": "test",
+    "testing": "test",
+}
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +44,7 @@ class Source:
     name: str  # an identifier: it becomes a directory
     digest: str  # sha256 of the content: the same content is never prepared twice
     features: Mapping[str, Any]  # TFDS features; one is "label"
-    splits: Mapping[str, Examples]  # split name -> examples as (unique key, example)
+    splits: Mapping[str, Examples]  # split name -> examples as (key, example)
     examination: Examination = field(default_factory=Examination)  # of encoded images
     passed_over: LeftOut | None = None  # files beside those of the examples; None: no directory
 
@@ -42,7 +54,7 @@ with tfds.core.registered.skip_registration():
     class SourceBuilder(tfds.core.GeneratorBasedBuilder):
         """Writes a `Source` as a TFDS data set, in a directory named by its digest."""
 
-        VERSION = tfds.core.Version("1.2.0")  # raise it when what is stored changes
+        VERSION = tfds.core.Version("1.3.0")  # raise it when what is stored changes
 
         def __init__(self, source: Source, data_dir: Path) -> None:
             self.name = source.name
@@ -76,9 +88,18 @@ with tfds.core.registered.skip_registration():
             raise NotImplementedError("splits carry their own generators")
 
 
+def split_named(word: str) -> str | None:
+    """Give the split that people call so, in any case: train, validation or test; else None."""
+    return SPLIT_WORDS.get(word.strip().lower())
+
+
 def _with_keys(examples: Examples) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give each example its key, and TFDS, which takes each key once, one of its own."""
+    times: Counter[str] = Counter()
     for key, example in examples():
-        yield key, {**example, KEY: key}
+        times[key] += 1
+        again = f"\0{times[key]}" if times[key] > 1 else ""  # listed twice: the check's business
+        yield f"{key}{again}", {**example, KEY: key}
 
 
 def prepare(builder: Any, beam_options: tuple[str, ...] = ()) -> Any:

@@ -1,8 +1,10 @@
-"""The train, validation and test parts of a prepared source.
+"""The train, validation and test parts of a prepared source, as slices that can be read.
 
-They are cut from `train` where the source lacks them.
+Where they come from says `cut.py`.
 """
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +12,51 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from pipeline.config import DataConfig
+from pipeline.sources.index import examples, index
 from pipeline.sources.source import KEY
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some examples of one prepared split."""
+
+    split: str
+    rows: np.ndarray  # int64 [N], ascending
+
+    def read(self, builder: Any, **which: Any) -> tf.data.Dataset:
+        """Give the examples in the split's order."""
+        first, end = int(self.rows[0]), int(self.rows[-1]) + 1
+        span = tfds.core.ReadInstruction(self.split, from_=first, to=end, unit="abs")
+        found = examples(builder, span, **which)
+        if end - first == len(self.rows):
+            return found
+        wanted = np.zeros(end - first, bool)
+        wanted[self.rows - first] = True
+        chosen = found.enumerate().filter(lambda row, example: tf.gather(wanted, row))
+        counted = chosen.apply(tf.data.experimental.assert_cardinality(len(self.rows)))
+        return counted.map(lambda row, example: example)
+
+
+@dataclass(frozen=True, eq=False)
 class Slice:
-    """A part of a prepared split."""
+    """A part of a prepared source."""
 
     builder: Any
-    instruction: Any  # tfds.core.ReadInstruction
-    count: int
+    pieces: tuple[Piece, ...]  # none of them empty
+    numbers: np.ndarray | None = None  # int64 [K]: our class number of each of the source's classes
+
+    @property
+    def count(self) -> int:
+        return sum(len(piece.rows) for piece in self.pieces)
+
+    @property
+    def identity(self) -> str:
+        """What tells slices of one source apart: sha256 over rows and classes, hex."""
+        digest = hashlib.sha256(b"" if self.numbers is None else self.numbers.tobytes())
+        for piece in self.pieces:
+            digest.update(f"{piece.split}\0".encode())
+            digest.update(piece.rows.tobytes())
+        return digest.hexdigest()
 
     def read(self) -> tf.data.Dataset:
         """Give the examples in a fixed order.
@@ -28,20 +64,16 @@ class Slice:
         Each has `image` (encoded bytes) or `features`, `label`, and as `key` the file or row that
         it came from, as far as the source knows it.
         """
-        features = self.builder.info.features
-        examples = self.builder.as_dataset(
-            split=self.instruction,
-            decoders={"image": tfds.decode.SkipDecoding()} if "image" in features else None,
-            read_config=tfds.ReadConfig(add_tfds_id=KEY not in features, try_autocache=False),
-            shuffle_files=False,
-        )
-        return examples.map(_with_key, tf.data.AUTOTUNE)
+        return self._read().map(self._with_key, tf.data.AUTOTUNE)
 
     def part(self, start: int, stop: int) -> "Slice":
         """Give the examples from `start` to before `stop`, counted within this part."""
-        (whole,) = self.instruction.to_absolute(self.builder.info.splits)
-        first = whole.from_ or 0
-        return _slice(self.builder, whole.splitname, (first + start, first + stop))
+        return Slice(self.builder, tuple(self._pieces(start, stop)), self.numbers)
+
+    def contents(self) -> np.ndarray:
+        """Give a number for each example, uint64 [N], equal for equal bytes, in `read`'s order."""
+        found = [index(self.builder, p.split)["content"][p.rows] for p in self.pieces]
+        return np.concatenate(found) if found else np.empty(0, np.uint64)
 
     def columns(self) -> tuple[str, ...]:
         """Give the names of the metadata: further features of one text, name or number each."""
@@ -57,57 +89,31 @@ class Slice:
         if not names:
             return {}
         features = self.builder.info.features
-        wanted = tfds.decode.PartialDecoding(dict.fromkeys(names, True))
-        examples = self.builder.as_dataset(
-            split=self.instruction,
-            decoders=wanted,
-            read_config=tfds.ReadConfig(try_autocache=False),
-            shuffle_files=False,
-        )
-        rows = list(examples.as_numpy_iterator())
+        rows = list(self._read(names=names, keyed=False).as_numpy_iterator())
         return {
             name: np.array([_text(features[name], row[name]) for row in rows]) for name in names
         }
 
+    def _read(self, **which: Any) -> tf.data.Dataset:
+        first, *others = (piece.read(self.builder, **which) for piece in self.pieces)
+        for other in others:
+            first = first.concatenate(other)
+        return first
 
-def cut_splits(builder: Any, config: DataConfig) -> dict[str, Slice]:
-    """Give the three splits, disjoint, and the same ones at every call.
+    def _pieces(self, start: int, stop: int) -> Iterator[Piece]:
+        for piece in self.pieces:
+            rows = piece.rows[max(start, 0) : max(stop, 0)]
+            if len(rows):
+                yield Piece(piece.split, rows)
+            start, stop = start - len(piece.rows), stop - len(piece.rows)
 
-    TFDS stores examples in the order of a hash of their keys, so a contiguous cut is random enough.
-    Raises ValueError when the source has no train split, or a part would be empty.
-    """
-    sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
-    if "train" not in sizes:
-        raise ValueError(
-            f"source {config.source} has the splits {', '.join(sizes)}; one named train is needed"
-        )
-    fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
-    parts, start = {}, 0
-    for name, fraction in fractions.items():
-        if name in sizes:
-            parts[name] = _slice(builder, name, (0, sizes[name]))
-        else:
-            stop = start + max(1, round(sizes["train"] * fraction))
-            parts[name] = _slice(builder, "train", (start, stop))
-            start = stop
-    parts["train"] = _slice(builder, "train", (start, sizes["train"]))
-    if empty := [name for name, part in parts.items() if part.count < 1]:
-        raise ValueError(
-            f"source {config.source} has too few examples ({sizes}): nothing left for {empty}"
-        )
-    return parts
-
-
-def _slice(builder: Any, split: str, bounds: tuple[int, int]) -> Slice:
-    start, stop = bounds
-    instruction = tfds.core.ReadInstruction(split, from_=start, to=max(start, stop), unit="abs")
-    return Slice(builder, instruction, stop - start)
-
-
-def _with_key(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    name = "image" if "image" in example else "features"
-    key = example[KEY] if KEY in example else example["tfds_id"]
-    return {name: example[name], "label": example["label"], KEY: key}
+    def _with_key(self, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        name = "image" if "image" in example else "features"
+        key = example[KEY] if KEY in example else example["tfds_id"]
+        label = example["label"]
+        if self.numbers is not None:
+            label = tf.gather(self.numbers, label)
+        return {name: example[name], "label": label, KEY: key}
 
 
 def _text(feature: Any, value: Any) -> str:

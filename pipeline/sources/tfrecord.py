@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +14,13 @@ import tensorflow_datasets as tfds
 from google.protobuf.message import DecodeError
 
 from pipeline import compression
+from pipeline.labels import normal
+from pipeline.sources.arrays import numbered
 from pipeline.sources.examination import Encoded, Examination
-from pipeline.sources.source import Examples, Source
+from pipeline.sources.source import Examples, Source, split_named
 
 KEY = "convoy_key"
 NAME = "label_name"
-SPLIT_WORDS = {
-    "train": "train",
-    "eval": "validation",
-    "val": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 
 @dataclass(frozen=True)
@@ -32,9 +28,14 @@ class Record:
     """One labelled example."""
 
     inputs: dict[str, Any]  # `image`, encoded, or `features`, float32 [D]
-    label: int | str
-    name: str | None = None  # of the class, where the label is its number
+    number: int | None  # of the class
+    name: str | None  # of the class
     key: str | None = None  # that it had in the source it was written from
+
+    @property
+    def label(self) -> int | str | None:
+        """The class as a prepared example has it: by name, whatever number its file gives it."""
+        return self.number if self.name is None else self.name
 
 
 def tfrecord(place: str, data_dir: Path) -> Source:
@@ -42,14 +43,15 @@ def tfrecord(place: str, data_dir: Path) -> Source:
 
     A glob may name the split of its files, as in `train=a/*,validation=b/*`; else it is the word
     train, eval, val or test in a file's path (TFX: `Split-train/`), else train. `label` is a class
-    number (int64) or a class name (bytes); `label_name` may name a number's class, and `convoy_key`
-    tell an example's key, which decides on its place in the order. Raises ValueError when a glob
-    matches no file, or a record has neither image nor features, or no label.
+    number (int64) or a class name (bytes); `label_name` names a number's class, which then goes by
+    that name, and `convoy_key` tells an example's key, which decides on its place in the order.
+    Raises ValueError when a glob matches no file, a record has neither image nor features or no
+    label, or some records name their class in one way and some in another.
     """
     splits: dict[str, list[Path]] = {}
     for part in place.split(","):
-        word, _, rest = part.partition("=")
-        split = SPLIT_WORDS.get(word)
+        word, equals, rest = part.partition("=")
+        split = split_named(word) if equals else None
         for path in _matching(rest if split else part):
             splits.setdefault(split or _split_of(path), []).append(path)
     paths = [path for files in splits.values() for path in files]
@@ -85,8 +87,8 @@ def _matching(pattern: str) -> list[Path]:
 
 
 def _split_of(path: Path) -> str:
-    words = [word for part in path.parts[-2:] for word in part.lower().replace("_", "-").split("-")]
-    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "train")
+    words = [word for part in path.parts[:-3:-1] for word in re.split(r"[-_.]", part)]
+    return next((split for word in words if (split := split_named(word))), "train")
 
 
 def _inputs(paths: list[Path]) -> dict[str, Any]:
@@ -98,12 +100,36 @@ def _inputs(paths: list[Path]) -> dict[str, Any]:
 
 
 def _classes(paths: list[Path]) -> list[str]:
-    found = {(record.label, record.name) for path in paths for record in _records(path)}
-    if names := sorted(label for label, _ in found if isinstance(label, str)):
-        return names
-    told = {label: name for label, name in found if name is not None}
-    numbers = [label for label, _ in found if isinstance(label, int)]
-    return [told.get(number, str(number)) for number in range(max(numbers, default=0) + 1)]
+    """Give the names of the classes, in the order of their numbers where all files agree on these.
+
+    Raises ValueError when records are labelled in more than one way.
+    """
+    ways: dict[str, Path] = {}  # of labelling -> a file that has it
+    found: dict[tuple[int | None, str | None], None] = {}
+    for path in paths:
+        for record in _records(path):
+            ways.setdefault(_way(record), path)
+            found[record.number, record.name] = None
+    if len(ways) > 1:
+        told = ", ".join(f"{path} {way}" for way, path in ways.items())
+        raise ValueError(
+            f"source tfrecord: records must be labelled in one way, and {told}; write the class's "
+            f"name into `{NAME}` of all, or into `label`"
+        )
+    numbers = {number for number, name in found if number is not None}
+    names = {name for number, name in found if name is not None}
+    if not names:
+        return numbered(max(numbers, default=0), "source tfrecord")
+    if len(found) == len(names) == len(numbers):
+        named = {name: number for number, name in found if name is not None}
+        return sorted(names, key=lambda name: named[name] or 0)
+    return sorted(names)
+
+
+def _way(record: Record) -> str:
+    if record.number is None:
+        return "by name (bytes)"
+    return "by number alone" if record.name is None else "by number and name"
 
 
 def _vectors(paths: list[Path]) -> Examples:
@@ -147,13 +173,23 @@ def _parse(record: bytes, path: Path) -> Record:
             f"(floats) and one label (int64 or bytes); it has {', '.join(present)}"
         )
     inputs = {"image": images[0]} if images else {"features": np.array(vector, np.float32)}
-    label = int(numbers[0]) if numbers else names[0].decode()
-    return Record(inputs, label, _text(features, NAME), _text(features, KEY))
+    number = int(numbers[0]) if numbers else None
+    if number is not None and number < 0:
+        raise ValueError(
+            f"source tfrecord: {path} has an example with the label {number}, which is no class: "
+            "classes are numbered from 0"
+        )
+    name = _text(features, NAME if numbers else "label", path)
+    named = None if name is None else normal(name, f"source tfrecord: {path}")
+    return Record(inputs, number, named, _text(features, KEY, path))
 
 
-def _text(features: Any, name: str) -> str | None:
+def _text(features: Any, name: str, path: Path) -> str | None:
     values = features[name].bytes_list.value if name in features else ()
-    return values[0].decode() if values else None
+    try:
+        return values[0].decode() if values else None
+    except UnicodeDecodeError:
+        raise ValueError(f"source tfrecord: {name} in {path} is no text in UTF-8") from None
 
 
 def _bytes_feature(value: bytes) -> tf.train.Feature:

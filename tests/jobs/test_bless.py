@@ -1,6 +1,7 @@
 """What blesses a model: floors, and no loss against the live one that chance does not explain."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ def answers(wrong: int, of_class: int | None = None) -> Predictions:
 
 
 def live_with(predictions: Predictions, names: tuple[str, ...] = NAMES) -> Live:
-    return Live(7, names, np.array(NAMES)[predictions.probabilities.argmax(axis=1)])
+    guesses = np.array(NAMES)[predictions.probabilities.argmax(axis=1)]
+    return Live(7, names, guesses, seen=np.zeros(300, bool))
 
 
 def verdict(predictions: Predictions, live: Live, **settings: float) -> Blessing:
@@ -84,6 +86,32 @@ def test_a_new_class_does_not_hide_a_loss_on_the_old_ones():
     live = live_with(answers(wrong=100, of_class=2), ("cat", "dog"))
     blessing = verdict(answers(wrong=9, of_class=1), live)
     assert "of 200 test examples 9 only version 7 gets right" in blessing.reasons()[0]
+
+
+def test_examples_that_the_live_model_was_trained_on_are_left_out_and_counted():
+    """It gets them right for another reason than the new one."""
+    seen = np.arange(300) < 12
+    live = replace(live_with(answers(wrong=0)), seen=seen)
+    blessing = verdict(answers(wrong=12), live)
+    assert blessing.blessed
+    (told,) = [rule.detail for rule in blessing.rules if rule.name == "mcnemar_p"]
+    assert told == (
+        "of 288 test examples 0 only version 7 gets right, 0 only this model; "
+        "version 7 was trained on 12 more, left out"
+    )
+
+
+def test_a_live_model_that_was_trained_on_the_whole_test_is_not_compared_with():
+    live = replace(live_with(answers(wrong=0)), seen=np.ones(300, bool))
+    (reason,) = verdict(answers(wrong=0), live).reasons()
+    assert "nothing is left to compare on: version 7 was trained on 300 more" in reason
+
+
+def test_a_live_model_that_does_not_say_what_it_was_trained_on_is_doubted():
+    live = replace(live_with(answers(wrong=2)), seen=None)
+    (reason,) = verdict(answers(wrong=12), live).reasons()
+    assert "10 only version 7 gets right" in reason
+    assert "version 7 does not say what it was trained on" in reason
 
 
 def test_floors_hold_scores_and_export_against_their_limits():

@@ -77,6 +77,33 @@ def test_wrong_settings_name_the_key_what_came_and_what_is_allowed(job_file, ove
         load(job_file, [*base, override])
 
 
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (["data.augment.cval=9"], r"augment\.cval does nothing without fill_mode"),
+        (["data.augment.fill_mode=wrap"], "fill_mode does nothing without a field that moves"),
+        (["data.augment.zca_epsilon=0.1"], "zca_epsilon does nothing without zca_whitening"),
+        (["data.augment.rand_augment_operations=3"], "does nothing without rand_augment"),
+        (['data.beam_options=["--runner=X"]'], "beam_options does nothing here: Beam prepares"),
+        (["data.cache=memory", "data.cache_limit_mb=1"], "cache_limit_mb does nothing here"),
+        (["publish.probe_seconds=9"], r"probe_seconds does nothing here: publish\.probe names no"),
+        (['publish.probe_tls={ca="a"}'], "probe_tls does nothing here"),
+        (["tune.bayesian.beta=1"], "bayesian does nothing here: the algorithm is random"),
+        (["tune.hyperband.factor=2"], "hyperband does nothing here: the algorithm is random"),
+        (["tune.algorithm=grid", "tune.seed=1"], "seed does nothing here: grid draws nothing"),
+        (["train.divergence={rollbacks=0, factor=0.5}"], "factor does nothing here: rollbacks"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(job_file, settings, reason):
+    with pytest.raises(ConfigError, match=reason):
+        load(job_file, settings)
+
+
+def test_a_search_may_draw_what_does_nothing(job_file):
+    drawn = 'tune.space."data.augment.rotation_range"={float=[0, 20], step=5}'
+    load(job_file, [drawn, "data.augment.fill_mode=wrap"])
+
+
 def test_every_wrong_key_gets_its_line(job_file):
     with pytest.raises(ConfigError) as caught:
         load(job_file, ["train.epochs=0", "data.seed=-1"])

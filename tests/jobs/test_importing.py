@@ -63,6 +63,19 @@ def test_a_model_of_any_size_is_imported_for_images_that_are_not_square(workplac
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
+def test_names_are_read_as_editors_write_them_and_each_once(workplace, keras2_model):
+    path, _ = keras2_model
+    names = workplace.path / "labels.txt"
+    names.write_bytes("\ufeff고양이\r\n개\r\n".encode())
+    workplace.result("models", "import", str(path), "--name", "old", "--labels", "labels.txt")
+    [written] = workplace.path.glob("models/old/*/assets.extra/labels.txt")
+    assert written.read_bytes() == "고양이\n개\n".encode()
+    names.write_text("cat\ncat\n")
+    done = workplace("models", "import", str(path), "--name", "b", "--labels", "labels.txt")
+    assert done.returncode == 2
+    assert "labels.txt names cat twice" in done.stderr
+
+
 def test_what_is_no_model_is_refused_with_one_line(workplace):
     (workplace.path / "x.h5").write_text("no model")
     done = workplace("models", "import", "x.h5", "--name", "x")

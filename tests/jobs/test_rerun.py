@@ -187,6 +187,27 @@ def test_copies_of_data_that_only_old_runs_used_are_removed(tmp_path, job):
     assert copies_of(runs) == [False, False, False, True, True]
 
 
+def test_nothing_outside_of_the_data_directory_is_ever_removed(tmp_path, job):
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    for place in (data / "old", elsewhere):
+        place.mkdir(parents=True)
+    (data / "link").symlink_to(elsewhere)
+    job = job.model_copy(
+        update={
+            "data": job.data.model_copy(update={"data_dir": str(data)}),
+            "runs": job.runs.model_copy(update={"keep_data": 1}),
+        }
+    )
+    runs = [RunDir.create(tmp_path / "runs", "tiny", job.to_toml()) for _ in range(2)]
+    old, new = sorted(runs, key=lambda run: run.path)
+    names = ("old", "link", "../elsewhere", "old/../../elsewhere", ".")
+    old.write_json(COPIES, [f"{data}/{name}" for name in names])
+    prune(new, job, set())
+    assert elsewhere.is_dir()
+    assert data.is_dir()
+    assert not (data / "old").exists()
+
+
 def test_a_run_that_finds_other_data_still_answers_for_those_it_began_with(tmp_path, job):
     run, _ = begin(tmp_path, job)
     run.record_digest("of yesterday's data")

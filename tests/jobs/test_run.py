@@ -19,7 +19,7 @@ from tests.support.waiting import terminate_when
 
 RUN_FILES = {
     "config.toml", "state.json", "data.json", "checkpoints", "logs", "history.csv", "input.json",
-    "precision.json", "model.keras", "copies.json",
+    "precision.json", "model.keras", "copies.json", "trained_on.bin",
     "evaluation.json", "blessing.json", "BLESSED", "golden.npz", "export", "card.json",
     "published.json", "report.html", "outcome.json",
 }  # fmt: skip
@@ -53,7 +53,7 @@ def test_a_run_leaves_everything_one_needs_to_judge_it(published):
     assert resolved["train"]["optimizer"] == "adam"  # defaults are written out
     card = json.loads((run / "export" / "assets.extra" / "card.json").read_text())
     assert card["run"] == run.name
-    assert card["data"]["counts"] == {"test": 360, "validation": 144, "train": 1293}
+    assert card["data"]["counts"] == {"test": 360, "validation": 141, "train": 1296}
     assert card["metrics"]["accuracy"] == outcome["metrics"]["accuracy"]
     assert "confusion" not in card["metrics"]
     assert card["machine"]["threads"] == json.loads((run / "precision.json").read_text())["threads"]

@@ -159,7 +159,9 @@ def test_nothing_live_is_nothing_to_compare_with(tmp_path, data):
 def test_a_live_model_of_another_kind_of_input_cannot_be_compared(store, job):
     flowers = job.model_copy(
         update={
-            "data": job.data.model_copy(update={"source": "iris", "image_size": None}),
+            "data": job.data.model_copy(
+                update={"source": "iris", "image_size": None, "channels": 3}
+            ),
             "model": job.model.model_copy(update={"name": "mlp", "options": {}}),
         }
     )

@@ -30,7 +30,7 @@ def dispatcher() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def plain(data_dir) -> Splits:
     """Digits prepared without the service, all of them in one batch."""
-    return load(digits(data_dir), 1293)
+    return load(digits(data_dir), 1296)
 
 
 def digits(data_dir, **settings) -> DataConfig:

@@ -59,9 +59,9 @@ def examples(model: str, data_dir: str, batch_size: int) -> Splits:
     """An odd number of examples for validation: two batches, of which the second is odd."""
     place = {"data_dir": data_dir}
     if model == "mlp":
-        return load(DataConfig(source="iris", validation_fraction=0.21, **place), batch_size)
+        return load(DataConfig(source="iris", validation_fraction=0.22, **place), batch_size)
     config = {"source": "digits", "image_size": [16, 16], "channels": 1, **place}
-    config["validation_fraction"] = 0.101
+    config["validation_fraction"] = 0.1
     return load(DataConfig.model_validate(config), batch_size)
 
 
