@@ -22,6 +22,7 @@ from pipeline.standardize import Preparation
 from pipeline.training import Samples, Training
 
 ABOUT_IMAGES = ("image_size", "channels", "resize", "cache", "cache_limit_mb")  # of DataConfig
+RULES_OF_IMAGES = ("undecodable", "near_duplicates", "upscaling", "channels", "brightness_shift")
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,9 @@ def open_data(config: DataConfig) -> SourceData:
 def check_settings(config: DataConfig, info: DataInfo) -> None:
     """Raise ValueError for what does nothing where the source has vectors."""
     if not info.is_image:
-        idle.refuse(config, ABOUT_IMAGES, f"{config.source} has vectors, and this is about images")
+        reason = f"{config.source} has vectors, and this is about images"
+        idle.refuse(config, ABOUT_IMAGES, f"data: {reason}")
+        idle.refuse(config.check, RULES_OF_IMAGES, f"data.check: {reason}")
 
 
 def _check_augmentation(config: DataConfig, info: DataInfo) -> None:

@@ -90,6 +90,8 @@ def check_options(config: TrainConfig) -> None:
             allowed = ", ".join(known) or "none"
             raise ValueError(f"{key}: {config.optimizer} has no such argument. Allowed: {allowed}")
         _check_value(key, value, known[name])
+    if config.optimizer_options.get("nesterov") and not _has_momentum(config):
+        raise ValueError("optimizer_options.nesterov does nothing without momentum")
 
 
 def option_defaults(name: OptimizerName) -> dict[str, Any]:
@@ -102,6 +104,11 @@ def option_defaults(name: OptimizerName) -> dict[str, Any]:
         for p in parameters
         if p.kind is not p.VAR_KEYWORD and p.name not in reserved
     }
+
+
+def _has_momentum(config: TrainConfig) -> bool:
+    own = option_defaults(config.optimizer).get("momentum", True)
+    return bool(own) or "momentum" in config.optimizer_options
 
 
 def rate_scale(optimizer: Any) -> Any:

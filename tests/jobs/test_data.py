@@ -85,7 +85,7 @@ def test_every_kind_of_image_is_found_in_a_directory(tmp_path):
 def test_data_check_prints_the_contract_s_json(workplace):
     result = workplace.result("data", "check", "job.toml")
     assert result["ok"] is True
-    assert result["counts"]["train"]["3"] == 129
+    assert result["counts"]["train"]["3"] == 131
     for rule in result["rules"]:
         assert rule.keys() == {
             *("name", "severity", "ok", "value", "limit", "examples", "count", "total")

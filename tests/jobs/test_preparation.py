@@ -1,8 +1,11 @@
-"""A job's training keeps to the precision that it began with."""
+"""What a job trains on, and in which precision."""
 
 import json
 
-from jobs.config import load
+import pytest
+
+from jobs.config import Job, load
+from jobs.exits import ConfigError
 from jobs.preparation import PRECISION, load_data, train_network
 from trainer.callbacks import Hooks
 
@@ -16,3 +19,18 @@ def test_a_continued_run_keeps_its_precision_whatever_this_machine_would_choose(
     model, _ = train_network(job, load_data(job), place, Hooks())
     assert model.get_layer("conv1").dtype_policy.name == "mixed_bfloat16"
     assert json.loads((place / PRECISION).read_text()) == told
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ({"image_size": [8, 8]}, "image_size does nothing here: data: iris has vectors"),
+        ({"channels": 1, "cache": "disk"}, "channels, cache do nothing here"),
+        ({"check": {"upscaling": {"limit": 2}}}, "upscaling does nothing here: data.check: iris"),
+    ],
+)
+def test_what_is_about_images_is_refused_for_vectors(data_dir, setting, reason):
+    data = {"source": "iris", "data_dir": str(data_dir), **setting}
+    job = Job.model_validate({"name": "m", "data": data, "model": {"name": "mlp"}})
+    with pytest.raises(ConfigError, match=reason):
+        load_data(job)

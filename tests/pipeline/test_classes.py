@@ -118,25 +118,29 @@ def test_arrays_are_named_by_number_and_selected_by_name(tmp_path, data_dir):
     assert names_of(chosen) == {230: {"3"}, 90: {"1"}}
 
 
-def tfds_set(place: Path, labels: list[int], feature: tfds.features.ClassLabel) -> str:
+def tfds_set(place: Path, feature: tfds.features.ClassLabel, splits: dict[str, list[int]]) -> str:
     """Store pictures with these labels as a set that TFDS reads."""
     image = tfds.features.Image(shape=(4, 4, 3))
-    rows = [
-        (n, {"image": np.full((4, 4, 3), n, np.uint8), "label": label})
-        for n, label in enumerate(labels)
-    ]
+    rows = {
+        split: [
+            (n, {"image": np.full((4, 4, 3), n, np.uint8), "label": label})
+            for n, label in enumerate(labels)
+        ]
+        for split, labels in splits.items()
+    }
     tfds.dataset_builders.store_as_tfds_dataset(
         name="stored",
         version="1.0.0",
         features=tfds.features.FeaturesDict({"image": image, "label": feature}),
-        split_datasets={"train": rows},
+        split_datasets=rows,
         data_dir=place,
     )
     return "tfds:stored"
 
 
 def test_sets_of_tfds_without_names_are_named_and_selected(tmp_path):
-    source = tfds_set(tmp_path, [n % 3 for n in range(30)], tfds.features.ClassLabel(num_classes=3))
+    numbers = tfds.features.ClassLabel(num_classes=3)
+    source = tfds_set(tmp_path, numbers, {"train": [n % 3 for n in range(30)]})
     named = opened(source, tmp_path, class_names=("ant", "bee", "cat"))
     assert named.info.class_names == ("ant", "bee", "cat")
     chosen = opened(source, tmp_path, class_names=("2", "0"))
@@ -176,10 +180,20 @@ def test_records_that_do_not_tell_their_class_are_refused(tmp_path, data_dir, re
     assert "\n" not in str(raised.value)
 
 
+def test_splits_of_tfds_are_found_by_any_usual_word_and_joined(tmp_path):
+    feature = tfds.features.ClassLabel(names=["cat", "dog"])
+    splits = {"training": [0, 1] * 8, "val": [0, 1] * 2, "eval": [1, 0], "Test": [0, 1] * 3}
+    data = opened(tfds_set(tmp_path, feature, splits), tmp_path)
+    assert data.info.counts == {"train": 16, "validation": 6, "test": 6}
+    assert len(list(data.slices["validation"].read().as_numpy_iterator())) == 6
+    part = data.slices["validation"].part(3, 5)
+    assert len(list(part.read().as_numpy_iterator())) == part.count == 2
+
+
 def test_labels_below_zero_of_tfds_are_refused(tmp_path):
     """TFDS marks hidden labels so, and takes them without a word."""
     feature = tfds.features.ClassLabel(names=["cat", "dog"])
-    source = tfds_set(tmp_path, [n % 3 - 1 for n in range(12)], feature)
+    source = tfds_set(tmp_path, feature, {"train": [n % 3 - 1 for n in range(12)]})
     with pytest.raises(ValueError, match="4 of 12 examples of its split train have no label of 0"):
         opened(source, tmp_path)
 

@@ -41,6 +41,7 @@ PARTS: dict[str, tuple[ModelConfig, dict[str, Any]]] = {
     "batch_norm": (LENET, {"batch_size": 100, "learning_rate": 1e-3}),
     "averaged": (MLP, {"optimizer": "adam", "learning_rate": 1e-2, "ema_momentum": 0.9}),
     "accumulated": (MLP, {"accumulation_steps": 3}),
+    "compiled": (MLP, {"jit": "on"}),
 }
 
 

@@ -62,7 +62,7 @@ def trained(once: Once, data_dir: Path, forkserver: ForkServer) -> dict[str, Pat
     """The same training on one device, and on two in a process that has two."""
 
     def make(path: Path) -> None:
-        parts = (*COMPARED, "overflow", "accumulated")
+        parts = (*COMPARED, "overflow", "accumulated", "compiled")
         two = start(forkserver, path / "mirrored", data_dir, "mirrored", *parts)
         with two:
             (path / "plain").mkdir()
@@ -95,6 +95,7 @@ def test_one_replica_without_finite_gradients_makes_all_skip_the_step(trained):
 def test_what_devices_cannot_do_together_is_refused(trained):
     error = told(trained["mirrored"], "accumulated")["error"]
     assert "train.accumulation_steps is 3, and Keras cannot accumulate gradients over 2" in error
+    assert 'train.jit = "on" does nothing on' in told(trained["mirrored"], "compiled")["error"]
 
 
 def test_keras_has_the_private_hooks_that_are_replaced():

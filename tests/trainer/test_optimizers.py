@@ -216,6 +216,7 @@ def test_options_reach_the_optimizer():
         ("adam", {"amsgrad": 1}, "amsgrad: expected true or false, received 1"),
         ("adam", {"clipnorm": 1.0}, r"clipnorm: set train\.clipnorm instead"),
         ("sgd", {"learning_rate": 1.0}, r"learning_rate: set train\.learning_rate instead"),
+        ("sgd", {"nesterov": True}, "nesterov does nothing without momentum"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_is_allowed(name, options, message):
