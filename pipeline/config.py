@@ -144,15 +144,6 @@ class DataConfig(BaseModel):
             idle.refuse(self, ("cache_limit_mb",), 'cache = "memory" takes what is needed')
         return self
 
-    @model_validator(mode="after")
-    def _something_is_left_to_train_on(self) -> "DataConfig":
-        if self.test_share + self.validation_share >= 1:
-            raise ValueError(
-                f"test_fraction {self.test_share} and validation_fraction {self.validation_share} "
-                "leave nothing to train on: their sum must be below 1"
-            )
-        return self
-
     @field_validator("source")
     @classmethod
     def _source_has_a_known_form(cls, value: str) -> str:

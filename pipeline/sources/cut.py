@@ -81,6 +81,9 @@ def cut_splits(builder: Any, config: DataConfig, classes: Classes) -> dict[str, 
     _check_labels(builder, own, config)
     pieces = {part: _pieces(builder, splits, classes) for part, splits in own.items()}
     shares = {part: share for part, share in _shares(config).items() if part not in own}
+    if sum(shares.values()) >= 1:
+        told = " and ".join(f"data.{part}_fraction {share}" for part, share in shares.items())
+        raise ValueError(f"{told} leave nothing to train on: their sum must be below 1")
     if shares:
         pieces |= _cut(builder, own["train"], classes, shares)
     parts = {part: Slice(builder, tuple(pieces[part]), classes.numbers) for part in PARTS}

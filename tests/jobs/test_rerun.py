@@ -198,8 +198,7 @@ def test_nothing_outside_of_the_data_directory_is_ever_removed(tmp_path, job):
             "runs": job.runs.model_copy(update={"keep_data": 1}),
         }
     )
-    runs = [RunDir.create(tmp_path / "runs", "tiny", job.to_toml()) for _ in range(2)]
-    old, new = sorted(runs, key=lambda run: run.path)
+    old, new = (RunDir.create(tmp_path / "runs", "tiny", job.to_toml()) for _ in range(2))
     names = ("old", "link", "../elsewhere", "old/../../elsewhere", ".")
     old.write_json(COPIES, [f"{data}/{name}" for name in names])
     prune(new, job, set())

@@ -142,6 +142,8 @@ def test_joining_one_split_is_refused(tmp_path, data_dir):
         parts_of(f"folder:{tmp_path}", data_dir, resplit=True)
 
 
-def test_fractions_leave_something_to_train_on():
-    with pytest.raises(ValueError, match="leave nothing to train on"):
-        DataConfig(source="iris", test_fraction=0.6, validation_fraction=0.4)
+def test_fractions_leave_something_to_train_on(data_dir):
+    config = DataConfig(source="iris", data_dir=str(data_dir), validation_fraction=0.9)
+    assert open_data(config).info.counts["train"] > 0  # the test is the source's own
+    with pytest.raises(ValueError, match="0.15 and data.validation_fraction 0.9 leave nothing to"):
+        open_data(config.model_copy(update={"resplit": True}))
