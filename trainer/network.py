@@ -1,7 +1,8 @@
 """A job's network: built for its data, in the precision it is trained or exported in."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ def start(
     published = zoo.find(config.name).published
     if config.weights == IMAGENET and published is None:
         _check_imagenet(config)
-        return build(_with_options(config, {**config.options, "weights": IMAGENET}), info, policy)
+        with _fetching():
+            options = {**config.options, "weights": IMAGENET}
+            return build(_with_options(config, options), info, policy)
     network = build(config, info, policy)
     if config.weights is None:
         return network
@@ -101,13 +104,29 @@ def _check_imagenet(config: ModelConfig) -> None:
         )
 
 
+@contextmanager
+def _fetching() -> Iterator[None]:
+    """Let a want of network be an error that says what it was wanted for."""
+    try:
+        yield
+    except Exception as problem:  # Keras raises no narrower one
+        if "URL fetch failure" not in str(problem):
+            raise
+        raise ValueError(
+            f'weights = "imagenet" cannot be fetched: {str(problem).splitlines()[0]}. Keras takes '
+            "them from .keras/models in the home directory, where a machine with a network has "
+            "kept them; or give a run or a file"
+        ) from None
+
+
 def _load_published(network: keras.Model, builder: Published) -> transfer.Loaded:
     """Start from ImageNet's weights, which Keras fetches, or takes from where it has kept them.
 
     The dense layers are half a gigabyte: without a place for the first of them the trunk will do.
     """
     kernels = [layer.kernel.shape for layer in network.layers if layer.name == "fc1"]
-    trained = builder(weights=IMAGENET, include_top=DENSE in map(tuple, kernels))
+    with _fetching():
+        trained = builder(weights=IMAGENET, include_top=DENSE in map(tuple, kernels))
     return transfer.copy_layers(network, trained, "ImageNet's weights of Keras")
 
 

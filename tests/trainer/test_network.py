@@ -13,8 +13,8 @@ from trainer.config import ModelConfig
 SMALL = {"classifier": [8]}
 
 
-def images(channels: int = 3) -> DataInfo:
-    return DataInfo("photos", "", ("cat", "dog"), {}, (32, 32, channels))
+def images(side: int = 32) -> DataInfo:
+    return DataInfo("photos", "", ("cat", "dog"), {}, (side, side, 3))
 
 
 @pytest.fixture
@@ -34,6 +34,18 @@ def test_vgg_starts_from_imagenet(published):
     image = np.random.default_rng(0).normal(size=(1, 32, 32, 3)) * 50
     np.testing.assert_allclose(trunk(image), published(image), atol=1e-5)
     assert warned == []  # the head is for other classes
+
+
+@pytest.mark.parametrize("name", ["vgg16", "applications/mobilenet_v3_small"])
+def test_imagenet_without_a_network_is_refused_with_one_line(name, monkeypatch):
+    def fetch(*_: object, **__: object) -> str:
+        raise Exception("URL fetch failure on https://example.org/x.h5: None -- unreachable")
+
+    monkeypatch.setattr(file_utils, "get_file", fetch)
+    options = SMALL if name == "vgg16" else {"include_top": False}
+    with pytest.raises(ValueError, match="cannot be fetched: URL fetch failure on https") as told:
+        network.start(ModelConfig(name=name, weights="imagenet", options=options), images(224))
+    assert "\n" not in str(told.value)
 
 
 def test_a_network_that_nobody_publishes_weights_of_says_which_have_them():
