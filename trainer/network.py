@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from trainer.objective import MAIN
 from trainer.zoo.architecture import Published
 
 IMAGENET = "imagenet"  # in place of a file: the weights that Keras publishes
+OUTPUT = "logits"
 DENSE = (25088, 4096)  # of VGG's first dense layer at 224x224 pixels
 Warn = Callable[[str], None]
 log = logging.getLogger(__name__)
@@ -127,7 +129,13 @@ def _load_published(network: keras.Model, builder: Published) -> transfer.Loaded
     kernels = [layer.kernel.shape for layer in network.layers if layer.name == "fc1"]
     with _fetching():
         trained = builder(weights=IMAGENET, include_top=DENSE in map(tuple, kernels))
-    return transfer.copy_layers(network, trained, "ImageNet's weights of Keras")
+    loaded = transfer.copy_layers(network, trained, "ImageNet's weights of Keras")
+    if OUTPUT not in loaded.taken:
+        return loaded
+    order = (
+        "the rows of ImageNet's output layer are taken in their order for the classes of the data"
+    )
+    return replace(loaded, doubt=order)
 
 
 def _with_options(config: ModelConfig, options: dict[str, Any]) -> ModelConfig:

@@ -1,5 +1,7 @@
 """The weights that a job's network starts from."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tf_keras
 from keras.src.utils import file_utils
 
 from pipeline.dataset import DataInfo
-from trainer import network
+from trainer import network, zoo
 from trainer.config import ModelConfig
 
 SMALL = {"classifier": [8]}
@@ -34,6 +36,24 @@ def test_vgg_starts_from_imagenet(published):
     image = np.random.default_rng(0).normal(size=(1, 32, 32, 3)) * 50
     np.testing.assert_allclose(trunk(image), published(image), atol=1e-5)
     assert warned == []  # the head is for other classes
+
+
+def test_an_output_layer_for_as_many_classes_as_imagenet_has_is_told(monkeypatch):
+    """A thousand classes of one's own are not ImageNet's; here five stand for the thousand."""
+
+    def published(**_: object) -> keras.Model:
+        inputs = keras.Input((84,))
+        return keras.Model(inputs, keras.layers.Dense(5, "softmax", name="predictions")(inputs))
+
+    vgg = dataclasses.replace(zoo.MODELS["lenet5"], published=published)
+    monkeypatch.setitem(zoo.MODELS, "lenet5", vgg)
+    warned: list[str] = []
+    five = dataclasses.replace(images(), class_names=tuple("abcde"))
+    network.start(ModelConfig(name="lenet5", weights="imagenet"), five, "float32", warned.append)
+    assert warned == [
+        "model.weights: the rows of ImageNet's output layer are taken in their order for the "
+        "classes of the data"
+    ]
 
 
 @pytest.mark.parametrize("name", ["vgg16", "applications/mobilenet_v3_small"])
