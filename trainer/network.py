@@ -1,7 +1,9 @@
 """A job's network: built for its data, in the precision it is trained or exported in."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from trainer.objective import MAIN
 from trainer.zoo.architecture import Published
 
 IMAGENET = "imagenet"  # in place of a file: the weights that Keras publishes
+OUTPUT = "logits"
 DENSE = (25088, 4096)  # of VGG's first dense layer at 224x224 pixels
 Warn = Callable[[str], None]
 log = logging.getLogger(__name__)
@@ -45,7 +48,9 @@ def start(
     published = zoo.find(config.name).published
     if config.weights == IMAGENET and published is None:
         _check_imagenet(config)
-        return build(_with_options(config, {**config.options, "weights": IMAGENET}), info, policy)
+        with _fetching():
+            options = {**config.options, "weights": IMAGENET}
+            return build(_with_options(config, options), info, policy)
     network = build(config, info, policy)
     if config.weights is None:
         return network
@@ -101,14 +106,36 @@ def _check_imagenet(config: ModelConfig) -> None:
         )
 
 
+@contextmanager
+def _fetching() -> Iterator[None]:
+    """Let a want of network be an error that says what it was wanted for."""
+    try:
+        yield
+    except Exception as problem:  # Keras raises no narrower one
+        if "URL fetch failure" not in str(problem):
+            raise
+        raise ValueError(
+            f'weights = "imagenet" cannot be fetched: {str(problem).splitlines()[0]}. Keras takes '
+            "them from .keras/models in the home directory, where a machine with a network has "
+            "kept them; or give a run or a file"
+        ) from None
+
+
 def _load_published(network: keras.Model, builder: Published) -> transfer.Loaded:
     """Start from ImageNet's weights, which Keras fetches, or takes from where it has kept them.
 
     The dense layers are half a gigabyte: without a place for the first of them the trunk will do.
     """
     kernels = [layer.kernel.shape for layer in network.layers if layer.name == "fc1"]
-    trained = builder(weights=IMAGENET, include_top=DENSE in map(tuple, kernels))
-    return transfer.copy_layers(network, trained, "ImageNet's weights of Keras")
+    with _fetching():
+        trained = builder(weights=IMAGENET, include_top=DENSE in map(tuple, kernels))
+    loaded = transfer.copy_layers(network, trained, "ImageNet's weights of Keras")
+    if OUTPUT not in loaded.taken:
+        return loaded
+    order = (
+        "the rows of ImageNet's output layer are taken in their order for the classes of the data"
+    )
+    return replace(loaded, doubt=order)
 
 
 def _with_options(config: ModelConfig, options: dict[str, Any]) -> ModelConfig:

@@ -94,7 +94,7 @@ def _execute(
     if directory is not None:
         runs = directory.path.resolve().parent.parent
     # Before TensorFlow: who comes second is told at once.
-    with _resumable(directory), held(runs, job.name):
+    with _resumable(directory, train_only), held(runs, job.name):
         from jobs import console
 
         console.load_tensorflow()
@@ -106,12 +106,17 @@ def _execute(
             crew.dismiss()
 
 
-def _resumable(directory: "RunDir | None") -> AbstractContextManager[None]:
+def _resumable(directory: "RunDir | None", train_only: bool) -> AbstractContextManager[None]:
     """Let what the machine refuses be an interruption of the run, where there is one."""
     if directory is None:
         return nullcontext()
-    advice = f"Mend that, then continue with: convoy run --resume {directory.path}"
+    advice = f"Mend that, then continue with: {_again(directory, train_only)}"
     return faults.told(exits.INTERRUPTED, advice)
+
+
+def _again(directory: "RunDir", train_only: bool) -> str:
+    """Give the command that continues a run; one that only trains must not publish then either."""
+    return f"convoy {'train' if train_only else 'run'} --resume {directory.path}"
 
 
 def _train_along(job: "Job", crew: "Crew") -> NoReturn:
@@ -163,7 +168,7 @@ def _carry_out(
     if not run_dir.is_done("train"):
         crew.gather()
     try:
-        with _resumable(run_dir), watch(job.train.epochs) as hooks:
+        with _resumable(run_dir, ask.train_only), watch(job.train.epochs) as hooks:
             return retrain(job, run_dir, hooks, ask, crew)
     except exits.ConfigError:
         if fresh:
@@ -174,8 +179,7 @@ def _carry_out(
     except (Diverged, ServingError, exits.NoTrialCompleted) as problem:
         raise CommandError(str(problem), exits.FAILED) from None
     except Interrupted:
-        verb = "train" if ask.train_only else "run"  # what is resumed must not publish either
-        message = f"interrupted. Continue with: convoy {verb} --resume {run_dir.path}"
+        message = f"interrupted. Continue with: {_again(run_dir, ask.train_only)}"
         raise CommandError(message, exits.INTERRUPTED) from None
 
 

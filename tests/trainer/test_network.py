@@ -1,5 +1,7 @@
 """The weights that a job's network starts from."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,14 +9,14 @@ import tf_keras
 from keras.src.utils import file_utils
 
 from pipeline.dataset import DataInfo
-from trainer import network
+from trainer import network, zoo
 from trainer.config import ModelConfig
 
 SMALL = {"classifier": [8]}
 
 
-def images(channels: int = 3) -> DataInfo:
-    return DataInfo("photos", "", ("cat", "dog"), {}, (32, 32, channels))
+def images(side: int = 32) -> DataInfo:
+    return DataInfo("photos", "", ("cat", "dog"), {}, (side, side, 3))
 
 
 @pytest.fixture
@@ -34,6 +36,36 @@ def test_vgg_starts_from_imagenet(published):
     image = np.random.default_rng(0).normal(size=(1, 32, 32, 3)) * 50
     np.testing.assert_allclose(trunk(image), published(image), atol=1e-5)
     assert warned == []  # the head is for other classes
+
+
+def test_an_output_layer_for_as_many_classes_as_imagenet_has_is_told(monkeypatch):
+    """A thousand classes of one's own are not ImageNet's; here five stand for the thousand."""
+
+    def published(**_: object) -> keras.Model:
+        inputs = keras.Input((84,))
+        return keras.Model(inputs, keras.layers.Dense(5, "softmax", name="predictions")(inputs))
+
+    vgg = dataclasses.replace(zoo.MODELS["lenet5"], published=published)
+    monkeypatch.setitem(zoo.MODELS, "lenet5", vgg)
+    warned: list[str] = []
+    five = dataclasses.replace(images(), class_names=tuple("abcde"))
+    network.start(ModelConfig(name="lenet5", weights="imagenet"), five, "float32", warned.append)
+    assert warned == [
+        "model.weights: the rows of ImageNet's output layer are taken in their order for the "
+        "classes of the data"
+    ]
+
+
+@pytest.mark.parametrize("name", ["vgg16", "applications/mobilenet_v3_small"])
+def test_imagenet_without_a_network_is_refused_with_one_line(name, monkeypatch):
+    def fetch(*_: object, **__: object) -> str:
+        raise Exception("URL fetch failure on https://example.org/x.h5: None -- unreachable")
+
+    monkeypatch.setattr(file_utils, "get_file", fetch)
+    options = SMALL if name == "vgg16" else {"include_top": False}
+    with pytest.raises(ValueError, match="cannot be fetched: URL fetch failure on https") as told:
+        network.start(ModelConfig(name=name, weights="imagenet", options=options), images(224))
+    assert "\n" not in str(told.value)
 
 
 def test_a_network_that_nobody_publishes_weights_of_says_which_have_them():

@@ -9,6 +9,7 @@ import pytest
 from pipeline import DataConfig, load
 from pipeline.dataset import Splits
 from trainer import network, report
+from trainer.chapters import training
 from trainer.config import ModelConfig
 from trainer.evaluate import Predictions, predict, score
 from trainer.evaluate_config import EvaluateConfig
@@ -96,6 +97,14 @@ def test_every_part_that_there_is_something_to_tell_of_has_a_section(full_page):
     assert "float32: no GPU" in full_page
     assert "its head &lt;is&gt; anew" in full_page
     assert len(full_page.encode()) < HEAVIEST
+
+
+def test_epochs_that_changed_no_weight_are_told():
+    lost = [entry | {"updates": 12.0 * (entry["epoch"] > 2)} for entry in HISTORY]
+    note = training.curves(lost).note
+    assert note.endswith("No weight changed in epoch 1, 2: float16 overflowed in every step.")
+    assert "the weights of epoch 8" in note
+    assert "No weight" not in training.curves(HISTORY).note
 
 
 def test_what_is_not_there_is_left_out(perfect_page):

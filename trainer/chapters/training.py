@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pipeline.dataset import Splits
 from trainer import figures, page
-from trainer.history import History, best_epoch, rollbacks
+from trainer.history import UPDATES, History, best_epoch, rollbacks
 from trainer.page import Section
 from trainer.summary import TrainingFacts
 
@@ -28,7 +28,9 @@ def curves(history: History, warnings: Sequence[str] = ()) -> Section:
         f"{len(history)} epochs; the weights of epoch {best}, the lowest validation loss, are kept."
     )
     told = "".join(f"{page.badge('warning', 'fair')}{page.paragraph(text)}" for text in warnings)
-    return Section("Learning curves", told + page.charts(drawn), note + _rollbacks(history))
+    return Section(
+        "Learning curves", told + page.charts(drawn), note + _rollbacks(history) + _lost(history)
+    )
 
 
 def speed(history: History, data: Splits, told: TrainingFacts) -> Section:
@@ -50,6 +52,14 @@ def speed(history: History, data: Splits, told: TrainingFacts) -> Section:
     if spent:
         rows.append(("seconds", ", ".join(spent)))
     return Section("Speed", page.facts(rows))
+
+
+def _lost(history: History) -> str:
+    """Tell of the epochs in which no weight changed."""
+    lost = [f"{entry['epoch']:.0f}" for entry in history if entry.get(UPDATES) == 0]
+    if not lost:
+        return ""
+    return f" No weight changed in epoch {', '.join(lost)}: float16 overflowed in every step."
 
 
 def _rollbacks(history: History) -> str:
