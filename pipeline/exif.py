@@ -14,8 +14,10 @@ from pipeline.formats import KINDS, big, little
 
 SEARCHED = 4096  # of a JPEG: Exif is its first segment, or the second after JFIF's 18 bytes
 EXIF_MAGIC = b"Exif\0\0"
-EXIF_PATTERN = r"\C*Exif\x00\x00\C*"  # \C is any byte
-PNG_PATTERN = r"\C*eXIf\C*"
+TOLD = (  # by a JPEG, or a WebP's flags; \C is any byte
+    r"\C*Exif\x00\x00\C*|RIFF\C{4}WEBPVP8X\C{4}[\x08-\x0f\x18-\x1f\x28-\x2f\x38-\x3f]\C*"
+)
+PNG_TOLD = r"\CPNG\r\n\C*eXIf\C*"
 ORIENTATION_TAG = 0x0112
 ENTRY_SIZE = 12  # bytes of a directory entry: tag, type, count, value
 LITTLE_ENDIAN = ord("I")
@@ -34,8 +36,19 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
     return tf.switch_case(formats.kind(head), [*named, _upright])
 
 
-def upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Turn pixels [H, W, C] that are stored in an orientation 1..8 upright."""
+def upright(pixels: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
+    """Turn pixels [H, W, C] upright, as the file that they come from says.
+
+    Most files say nothing, and theirs are not copied.
+    """
+    head = tf.strings.substr(encoded, 0, SEARCHED)
+    told = tf.strings.regex_full_match(head, TOLD) | tf.strings.regex_full_match(encoded, PNG_TOLD)
+    turned = tf.cond(told, lambda: _turned(pixels, encoded), lambda: pixels)
+    return tf.ensure_shape(turned, [None, None, None])
+
+
+@tf.function(autograph=False, experimental_attributes={"_noinline": True})  # one operation to skip
+def _turned(pixels: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
     transposed = tf.transpose(pixels, [1, 0, 2])
     turned = [
         lambda: pixels,
@@ -47,19 +60,16 @@ def upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
         lambda: tf.reverse(transposed, [0, 1]),
         lambda: tf.reverse(transposed, [0]),
     ]
-    return tf.switch_case(orientation - 1, turned)
+    return tf.switch_case(orientation(encoded) - 1, turned)
 
 
 def _in_jpeg(encoded: tf.Tensor) -> tf.Tensor:
-    head = tf.strings.substr(encoded, 0, SEARCHED)
-    has_exif = tf.strings.regex_full_match(head, EXIF_PATTERN)  # most lack it: a quarter less work
-    return tf.cond(has_exif, lambda: _find(head), _upright)
+    return _find(tf.strings.substr(encoded, 0, SEARCHED))
 
 
 def _in_png(encoded: tf.Tensor) -> tf.Tensor:
     """Look behind the pixels too, where older programs put it."""
-    has_exif = tf.strings.regex_full_match(encoded, PNG_PATTERN)
-    return tf.cond(has_exif, lambda: _read(_png_exif(encoded)), _upright)
+    return _read(_png_exif(encoded))
 
 
 def _in_webp(encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:

@@ -12,6 +12,14 @@ import tensorflow as tf
 
 from pipeline.listing import SIGNATURES
 
+JPEG_MAGIC = SIGNATURES["JPEG"]
+PLAIN = "|".join(  # no side has 0x1f00 pixels; RE2 takes bytes from 0x80 on for characters
+    (
+        r"\CPNG\r\n\x1a\n\C{8}\x00\x00[\x00-\x1e]\C\x00\x00[\x00-\x1e]\C\C*",
+        r"GIF8\C\C\C[\x00-\x1e]\C[\x00-\x1e]\C*",
+        r"RIFF\C{4}WEBPVP8 \C{10}\C[\x00-\x1e]\C[\x00-\x1e]\C*",
+    )
+)
 KINDS = tuple(SIGNATURES)  # a file's kind is its place here; behind the last: none of them
 MOST_PIXELS = 64_000_000  # 8000 x 8000: above what cameras make, far below what fills the memory
 TOO_LARGE = f"more than {MOST_PIXELS:,} pixels"
@@ -29,6 +37,23 @@ BGRA = bytes.fromhex("0000ff00 00ff0000 ff000000")  # masks of red, green and bl
 UNCOMPRESSED, MASKED, ALPHA_MASKED = 0, 3, 6  # biCompression
 
 
+def decode(encoded: tf.Tensor) -> tf.Tensor:
+    """Decode one image to uint8 [H, W, 1..4]; an animated one gives its first frame.
+
+    Fails with INVALID_ARGUMENT and the reason. What most files are is told by one look at the
+    first bytes: an operation of TensorFlow's costs a microsecond, taken or not, and a thumbnail is
+    decoded in fifty.
+    """
+    is_jpeg = tf.equal(tf.strings.substr(encoded, 0, len(JPEG_MAGIC)), JPEG_MAGIC)
+    plain = tf.strings.regex_full_match(tf.strings.substr(encoded, 0, HEAD), PLAIN)
+
+    def other() -> tf.Tensor:
+        return tf.cond(plain, lambda: _decode(encoded), lambda: _decode_with_care(encoded))
+
+    pixels = tf.cond(is_jpeg, lambda: _decode(_unless(_jpeg(encoded), encoded)), other)
+    return tf.ensure_shape(pixels, [None, None, None])
+
+
 def read_head(encoded: tf.Tensor) -> tf.Tensor:
     """Return a file's first bytes, int64 [HEAD], zeros behind its end."""
     return tf.cast(tf.io.decode_raw(encoded, tf.uint8, fixed_length=HEAD), tf.int64)
@@ -43,16 +68,33 @@ def kind(head: tf.Tensor) -> tf.Tensor:
     return tf.argmax(found, output_type=tf.int32)
 
 
-def checked(encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
-    """Return the file when it may be decoded; else fail with INVALID_ARGUMENT and the reason."""
-    told = problem(encoded, head)
-    with tf.control_dependencies([tf.debugging.Assert(tf.equal(told, ""), [told])]):
+def reason(message: str) -> str:
+    """Return what an operation found wrong, without where in a graph it stood."""
+    told = re.split(r"\s*\[\[\{\{node|\s*\[Op:", message.strip())[0]
+    line = re.sub(r"\{\{function_node .*?\}\} *", "", told.strip().splitlines()[-1])
+    return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", line.strip())
+
+
+@tf.function(autograph=False, experimental_attributes={"_noinline": True})  # one operation to skip
+def _decode_with_care(encoded: tf.Tensor) -> tf.Tensor:
+    head = read_head(encoded)
+    pixels = _decode(_unless(_problem(encoded, head), encoded))
+    return _coloured(pixels, encoded, head)
+
+
+def _decode(encoded: tf.Tensor) -> tf.Tensor:
+    pixels = tf.io.decode_image(encoded, channels=0, expand_animations=False)
+    pixels.set_shape([None, None, None])
+    return pixels
+
+
+def _unless(problem: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
+    """Return the file when there is no problem ("") with it; what decodes it waits for that."""
+    with tf.control_dependencies([tf.debugging.Assert(tf.equal(problem, ""), [problem])]):
         return tf.identity(encoded)
 
 
-def problem(encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
-    """Return why a file must not be decoded, a string; "" when it may be."""
-
+def _problem(encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
     def unknown() -> tf.Tensor:
         return tf.where(tf.equal(encoded, ""), EMPTY, UNKNOWN)
 
@@ -66,7 +108,7 @@ def problem(encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
     return tf.switch_case(kind(head), [*(branches[name] for name in KINDS), unknown])
 
 
-def colours(pixels: tf.Tensor, encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+def _coloured(pixels: tf.Tensor, encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
     """Look the pixels of a BMP with a palette up in it: the decoder gives their numbers."""
     has_palette = tf.equal(kind(head), KINDS.index("BMP")) & tf.equal(little(head, 28, 2), 8)
 
@@ -74,13 +116,6 @@ def colours(pixels: tf.Tensor, encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor
         return tf.gather(_palette(encoded, head), tf.cast(pixels[..., 0], tf.int32))
 
     return tf.cond(has_palette, look_up, lambda: pixels)
-
-
-def reason(message: str) -> str:
-    """Return what an operation found wrong, without where in a graph it stood."""
-    told = re.split(r"\s*\[\[\{\{node|\s*\[Op:", message.strip())[0]
-    line = re.sub(r"\{\{function_node .*?\}\} *", "", told.strip().splitlines()[-1])
-    return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", line.strip())
 
 
 def little(data: tf.Tensor, place: int, size: int = 4) -> tf.Tensor:

@@ -31,7 +31,7 @@ def decode(
 
     Alpha is dropped; grey is repeated for 3 channels; colour becomes BT.601 luminance for 1.
     `image_size` (H, W) None keeps the image's own size. Fails with INVALID_ARGUMENT for what
-    `formats.problem` knows, and for what does not decode.
+    does not decode, and for what `formats` keeps from the decoder.
     """
     return _decode(tf.convert_to_tensor(encoded), image_size, channels, method)
 
@@ -40,12 +40,7 @@ def decode(
 def _decode(
     encoded: tf.Tensor, image_size: tuple[int, int] | None, channels: int, method: Resize
 ) -> tf.Tensor:
-    head = formats.read_head(encoded)
-    encoded = formats.checked(encoded, head)  # what it refuses may end the process here
-    pixels = tf.io.decode_image(encoded, channels=0, expand_animations=False)
-    pixels.set_shape([None, None, None])
-    pixels = formats.colours(pixels, encoded, head)
-    pixels = _upright(pixels, exif.orientation(encoded))
+    pixels = exif.upright(formats.decode(encoded), encoded)
     if image_size is not None:
         pixels = resize(pixels, image_size, method)  # first: fewer pixels to convert
     return convert_channels(pixels, channels)
@@ -75,13 +70,6 @@ def resize(
         return tf.image.resize(pixels, image_size, "nearest")
     resized = tf.image.resize(pixels, image_size, antialias=True)
     return tf.cast(tf.round(resized), tf.uint8)  # linear weights sum to 1: no value leaves 0..255
-
-
-def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Turn what a camera stored on its side; most images stand already, and are not copied."""
-    return tf.cond(
-        tf.equal(orientation, 1), lambda: pixels, lambda: exif.upright(pixels, orientation)
-    )
 
 
 def scale(images: tf.Tensor, scaling: Scaling) -> tf.Tensor:

@@ -14,6 +14,8 @@ from serving.signature import Signature
 from serving.tensors import Array
 
 TAGS = ["serve"]
+NO_EXAMPLE = "Could not parse example input, value: '"
+MOST_OF_EXAMPLE = 60  # characters: a status that does not fit into a header is none
 INIT_OP = "__saved_model_init_op"  # listed among the signatures by TF 2 exports, yet none
 
 
@@ -87,7 +89,10 @@ class SavedModel:
         try:
             results = self._calls[name](*feeds)
         except tf.errors.OpError as error:
-            raise RequestError(_code(error), error.message) from None
+            raise RequestError(_code(error), _words(error.message)) from None
+        except UnicodeDecodeError as error:  # TensorFlow's words, with bytes of the request in them
+            words = bytes(error.object).decode("utf-8", "backslashreplace")
+            raise RequestError("INVALID_ARGUMENT", _words(words)) from None
         except (TypeError, ValueError) as error:  # NumPy to tensor: text that is no UTF-8, say
             raise RequestError("INVALID_ARGUMENT", str(error)) from None
         return dict(zip(found.outputs, map(np.asarray, results), strict=True))
@@ -112,6 +117,14 @@ def _callable(session: Any, found: Signature) -> Callable[..., list[Array]]:
     # TensorFlow's other thread pool, an image through mnist_cnn takes 0.50 ms of CPU, not 0.58.
     options.run_options.inter_op_thread_pool = -1
     return session._make_callable_from_options(options)
+
+
+def _words(message: str) -> str:
+    """What TensorFlow says; of an example that is none, it says all of it."""
+    if message.startswith(NO_EXAMPLE):
+        begins = message.removeprefix(NO_EXAMPLE)[:MOST_OF_EXAMPLE]
+        return f"an input is no serialized tf.Example: it begins with {begins!r}"
+    return message
 
 
 def _code(error: Any) -> str:

@@ -147,7 +147,7 @@ def _images(examination: Examination, split: str, paths: list[Path]) -> Examples
 def _keyed(paths: list[Path]) -> Iterator[tuple[str, Record]]:
     for path in paths:
         for number, record in enumerate(_records(path)):
-            yield record.key or f"{path.parent.name}/{path.name}:{number}", record
+            yield record.key or f"{Path(path.parent.name) / path.name}:{number}", record
 
 
 def _records(path: Path) -> Iterator[Record]:

@@ -82,6 +82,18 @@ def test_every_kind_of_image_is_found_in_a_directory(tmp_path):
         find_images([tmp_path])
 
 
+def test_files_that_predict_passes_over_are_named(tmp_path, caplog):
+    (tmp_path / "below").mkdir()
+    picture(0, 0).save(tmp_path / "below/image.png")
+    for name in ("._image.png", ".DS_Store", "Thumbs.db", "notes.txt"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    (tmp_path / "gone.jpg").symlink_to("/nowhere")
+    assert find_images([tmp_path]) == [tmp_path / "below/image.png"]
+    assert "2 files are passed over" in caplog.text
+    assert f"a link to nowhere: 1 ({tmp_path}/gone.jpg)" in caplog.text
+    assert f"*.txt: 1 ({tmp_path}/notes.txt)" in caplog.text
+
+
 def test_data_check_prints_the_contract_s_json(workplace):
     result = workplace.result("data", "check", "job.toml")
     assert result["ok"] is True

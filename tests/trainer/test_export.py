@@ -141,6 +141,17 @@ def test_a_file_that_would_end_the_process_is_refused_by_name(exported):
     assert refused.value.code == "INVALID_ARGUMENT"
 
 
+def test_what_is_no_example_is_refused_with_words_that_fit_into_a_status(exported):
+    served, whole = SavedModel(exported[2]), tf_example(image=encode(PIXELS[0]))
+    cases = dict.fromkeys((b"words", whole[:40], b"\xff" * 100_000), "no serialized tf.Example")
+    for example, words in {**cases, b"": r"Feature: image .* is required"}.items():
+        given = {"examples": np.array([whole, example, None], object)[:2]}
+        with pytest.raises(RequestError, match=words) as refused:
+            served.predict("tf_example", given)
+        assert refused.value.code == "INVALID_ARGUMENT"
+        assert len(refused.value.message) < 500
+
+
 def test_training_in_bfloat16_is_exported_in_float32(digits, tmp_path):
     trained = network.build(LENET, digits.info, "mixed_bfloat16")
     twin = network.in_float32(trained, LENET, digits.info)
