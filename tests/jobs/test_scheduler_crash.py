@@ -17,33 +17,51 @@ import pytest
 from jobs.lock import held
 from jobs.timetable import read
 from serving.store import Store
-from tests.support.forkserver import Process
+from tests.support.forkserver import ForkServer, Process
 from tests.support.waiting import until
 from tests.support.workplace import Workplace
 
 DAY = timedelta(days=1)
 SCHEDULE = ("schedule", "job.toml", "--every", str(DAY.total_seconds()), "--retry-delay", "1")
-QUICK = ("--set", "train.epochs=2", "--set", "bless.max_class_fall=1")
+STATE = Path("runs", "schedule.json")
+JOB = """
+name = "iris"
+[data]
+source = "iris"
+check.leakage = { limit = 0.05 }
+[model]
+name = "mlp"
+options = { units = [8] }
+[train]
+epochs = 30
+batch_size = 16
+[bless]
+min_accuracy = 0.0
+[publish]
+settle_seconds = 0  # no server polls this store
+"""
 DYING = 30.0  # seconds for the kernel to take a process down
 
 
 def entry(place: Path) -> dict[str, Any]:
-    return read(place / "runs" / "schedule.json")["jobs"]["tiny"]
+    known: dict[str, Any] = read(place / STATE)["jobs"]["iris"]
+    return known
 
 
-def due(path: Path, workplace: Workplace) -> Workplace:
+def due(path: Path, forkserver: ForkServer) -> Workplace:
     """Return a workplace whose job was due a moment ago."""
     (path / "runs").mkdir(parents=True)
-    (path / "job.toml").write_text((workplace.path / "job.toml").read_text())
+    (path / "job.toml").write_text(JOB)
     last = {"started": (datetime.now(UTC) - DAY - timedelta(minutes=1)).isoformat()}
-    (path / "runs" / "schedule.json").write_text(json.dumps({"jobs": {"tiny": last}}))
-    return Workplace(path, workplace.forkserver)
+    (path / STATE).write_text(json.dumps({"jobs": {"iris": last}}))
+    return Workplace(path, forkserver)
 
 
 def finish(place: Workplace) -> float:
     """Schedule until the run has ended, and return the seconds that took."""
     before = time.monotonic()
-    with place.start(*SCHEDULE, *QUICK) as scheduler:
+    with place.start(*SCHEDULE) as scheduler:
+        until(lambda: read(place.path / STATE).get("pid") == scheduler.pid)
         until(lambda: entry(place.path).get("last"))
         seconds = time.monotonic() - before
         scheduler.terminate()
@@ -73,13 +91,13 @@ def assert_ended_once(place: Path) -> None:
     ended, store = entry(place), Store(place / "models")
     assert (ended["last"]["code"], ended["last"]["failed"]) == (0, False), ended
     assert [ended.get(fact) for fact in ("running", "waiting", "resume")] == [None] * 3
-    (run,) = (place / "runs" / "tiny").iterdir()
+    (run,) = (place / "runs" / "iris").iterdir()
     outcome = json.loads((run / "outcome.json").read_text())
     assert outcome["status"] == "published"
-    assert store.versions("tiny") == [outcome["version"]] == [ended["last"]["version"]]
-    assert store.labels("tiny") == {"stable": outcome["version"]}
-    assert [event["event"] for event in store.history("tiny")] == ["publish"]
-    with held(place / "runs", "tiny"):  # nothing of the killed ones goes on
+    assert store.versions("iris") == [outcome["version"]] == [ended["last"]["version"]]
+    assert store.labels("iris") == {"stable": outcome["version"]}
+    assert [event["event"] for event in store.history("iris")] == ["publish"]
+    with held(place / "runs", "iris"):  # nothing of the killed ones goes on
         pass
 
 
@@ -91,15 +109,15 @@ def assert_ended_once(place: Path) -> None:
     ],
 )
 def test_a_run_is_ended_once_by_the_scheduler_after_the_one_that_was_killed(
-    workplace: Workplace, kills: int
+    tmp_path: Path, forkserver: ForkServer, kills: int
 ):
     seed = secrets.randbits(32)
     print(f"seed {seed}")
-    instants, whole = random.Random(seed), finish(due(workplace.path / "undisturbed", workplace))
+    instants, whole = random.Random(seed), finish(due(tmp_path / "undisturbed", forkserver))
     for number in range(kills):
-        place, seconds = due(workplace.path / str(number), workplace), instants.uniform(0, whole)
+        place, seconds = due(tmp_path / str(number), forkserver), instants.uniform(0, whole)
         print(f"killed after {seconds:.2f} s of {whole:.2f}")
-        with place.start(*SCHEDULE, *QUICK) as scheduler:
+        with place.start(*SCHEDULE) as scheduler:
             time.sleep(seconds)
             kill(scheduler)
         finish(place)

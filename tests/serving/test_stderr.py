@@ -1,5 +1,6 @@
 """What is written to stderr is no reason to end, whether anybody reads it or not."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from jobs.timetable import read
 from tests.support.forkserver import DEADLINE, ForkServer
 from tests.support.waiting import until
+from tests.support.workplace import Workplace
 
 # Writes in every way that a run does, before and after its reader has gone away.
 WRITER = """
@@ -68,3 +71,47 @@ def test_no_file_that_is_opened_later_takes_its_place(tmp_path: Path):
     )
     assert done.returncode == 0
     assert (tmp_path / "weights").read_text() == ""
+
+
+SERVERS = {
+    "convoy serve": ("-m", "jobs", "serve", "--store", "models", "--port", "0", "--rest-port", "0"),
+    "convoy-model-server": (
+        "-c", "import sys; from serving.server import main; sys.exit(main())",
+        "--model_name=tiny", "--model_base_path=models/tiny", "--port=0",
+        "--grpc_socket_path=socket",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", SERVERS.values(), ids=SERVERS)
+def test_a_server_serves_on_and_ends_well(own_published, command: tuple[str, ...]):
+    place, _ = own_published
+    with place.forkserver.start(*command, cwd=place.path) as server:
+        while "listening grpc=" not in server.stderr.readline():
+            pass
+        server.stderr.close()
+        server.terminate()  # it has words for that
+        assert server.wait() == 0
+
+
+@pytest.mark.slow
+def test_a_run_is_published(workplace: Workplace):
+    settings = ("--set", "train.epochs=1", "--set", "bless.max_class_fall=1")
+    with workplace.start("run", "job.toml", *settings, "--json") as run:
+        run.stderr.readline()
+        run.stderr.close()
+        assert run.wait() == 0
+        assert json.loads(run.stdout.read())["status"] == "published"
+
+
+@pytest.mark.slow
+def test_a_scheduler_carries_on(workplace: Workplace):
+    settings = ("--set", "train.epochs=1", "--set", "bless.max_class_fall=1")
+    with workplace.start("schedule", "job.toml", "--every", "1", *settings) as scheduler:
+        scheduler.stderr.readline()
+        scheduler.stderr.close()
+        state = workplace.path / "runs" / "schedule.json"
+        last = until(lambda: state.exists() and read(state)["jobs"]["tiny"].get("last"))
+        assert (last["outcome"], last["code"]) == ("published", 0)
+        scheduler.terminate()
+        assert scheduler.wait() == 0
