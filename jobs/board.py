@@ -78,7 +78,7 @@ class Board:
         self._draw()
 
     def _say(self, text: str) -> None:
-        console.stderr.print(text, highlight=False, soft_wrap=True)
+        console.stderr.print(text, soft_wrap=True)
 
     def _draw(self) -> None:
         if self.on_terminal:
@@ -96,11 +96,12 @@ def trial_table(title: str, trials: list[Trial], epochs: dict[str, int]) -> Tabl
     paths = dimensions(trials)
     names = [path.rpartition(".")[2] for path in paths]
     heads = names if len(set(names)) == len(names) else paths
-    table = Table(title=title, title_justify="left")
+    table = Table(title=console.cell(title) if title else None, title_justify="left")
     for head in ("trial", "state", "score", "seconds", *heads):
-        table.add_column(head)
+        table.add_column(console.cell(head))
     for trial in trials:
-        table.add_row(*_cells(trial, epochs), *(_cell(trial, path) for path in paths))
+        row = [*_cells(trial, epochs), *(_cell(trial, path) for path in paths)]
+        table.add_row(*map(console.cell, row))
     return table
 
 

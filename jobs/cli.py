@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -31,7 +33,7 @@ from jobs.commands import (
     zoo,
 )
 from jobs.exits import USAGE, CommandError
-from serving.stderr import keep_stderr
+from serving.stderr import keep_stderr, visible, visible_line
 
 
 class Commands(TyperGroup):
@@ -40,9 +42,24 @@ class Commands(TyperGroup):
     It is told in here, below typer, which takes an EOFError for a person who has left.
     """
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _usage_visible():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
-        with faults.told():
+        with faults.told(), _usage_visible():
             return super().invoke(ctx)
+
+
+@contextmanager
+def _usage_visible() -> Iterator[None]:
+    """Show what is typed as text where typer repeats it."""
+    try:
+        yield
+    except typer.TyperException as problem:
+        if isinstance(message := getattr(problem, "message", None), str):
+            problem.message = visible_line(message)
+        raise
 
 
 app = typer.Typer(
@@ -89,7 +106,7 @@ def main() -> None:
     try:
         app()
     except CommandError as problem:
-        print(f"convoy: {problem}", file=sys.stderr)
+        print(f"convoy: {visible(str(problem))}", file=sys.stderr)
         sys.exit(problem.code)
     except KeyboardInterrupt:
         print("convoy: interrupted", file=sys.stderr)

@@ -13,32 +13,55 @@ from rich.logging import RichHandler
 from rich.table import Table
 from rich.text import Text
 
+from serving.stderr import PlainFormatter, visible, visible_line
+
 OUR_LOGGERS = ("pipeline", "trainer", "tuning", "serving", "jobs")
-stderr = Console(stderr=True)
-stdout = Console(width=None if sys.stdout.isatty() else 160)  # a pipe has no edge to wrap at
+
+
+class Terminal(Console):
+    """Prints text as text: brackets in names are no markup, control characters are seen."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as Console does, with the same options."""
+        super().print(*(visible(o) if isinstance(o, str) else o for o in objects), **options)
+
+
+stderr = Terminal(stderr=True)
+stdout = Terminal(width=None if sys.stdout.isatty() else 160)  # a pipe has no edge to wrap at
 
 
 def start_logging() -> None:
     """Show our packages' log records from INFO on, and everybody else's errors."""
     handler = RichHandler(console=stderr, show_path=False, log_time_format="%H:%M:%S")
-    logging.basicConfig(level=logging.ERROR, handlers=[handler], format="%(message)s")
+    handler.setFormatter(PlainFormatter())
+    logging.basicConfig(level=logging.ERROR, handlers=[handler])
     for name in OUR_LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO)
 
 
 def print_json(value: Any) -> None:
     """Print one JSON value on one line of stdout."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    text = json.dumps(value, ensure_ascii=False)
+    # A name that is no UTF-8 is a lone surrogate here, which JSON can spell.
+    print(text.encode("utf-8", "backslashreplace").decode(), flush=True)
 
 
 def print_table(title: str, head: list[str], rows: list[list[Any]]) -> None:
     """Print a table on stdout."""
     table = Table(*head, show_header=any(head))
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))  # brackets in names are no markup
+        table.add_row(*(cell(value) for value in row))
     if title:  # by itself: the table's own would be cut into lines of the table's width
-        stdout.print(Text(title, "table.title"), soft_wrap=True)
+        stdout.print(Text(visible(title), "table.title"), soft_wrap=True)
     stdout.print(table)
+
+
+def cell(value: Any) -> Text:
+    """Return a table's cell: one line of text, without markup."""
+    return Text(visible_line(str(value)))
 
 
 @contextmanager

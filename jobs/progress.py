@@ -43,7 +43,5 @@ class _Bar:
 
     def epoch(self, epoch: int, logs: dict[str, float]) -> None:
         scores = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
-        self.progress.console.print(
-            f"epoch {epoch}/{self.epochs}  {scores}", highlight=False, soft_wrap=True
-        )
+        self.progress.console.print(f"epoch {epoch}/{self.epochs}  {scores}", soft_wrap=True)
         self.progress.reset(self.task, description=f"epoch {epoch + 1}", visible=False)

@@ -21,7 +21,7 @@ from serving.settings import (
     read_metrics_path,
     read_tls,
 )
-from serving.stderr import keep_stderr
+from serving.stderr import PlainFormatter, keep_stderr, visible
 from serving.version import Retries
 
 log = logging.getLogger(__name__)
@@ -63,11 +63,9 @@ IGNORED = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM and return 0; 2 for a wrong flag, configuration file or directory."""
     keep_stderr()
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it deprecates its own session API
     options = parser().parse_args(arguments)
     for name in IGNORED:
@@ -76,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         serve(settings(options), lambda server: None)
     except (ConfigError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{visible(str(error))}\n")
         return 2
     return 0
 

@@ -1,11 +1,48 @@
-"""Stderr that may lose its reader: what cannot be written is dropped, and ends nothing."""
+"""What is written for people: a stderr that may lose its reader, and text that is only text.
+
+What cannot be written is dropped, and ends nothing. Names of classes, files and models come from
+outside: a terminal would obey an escape sequence in one, and a log would take a line break in one
+for a line of its own.
+"""
 
 import io
+import logging
 import os
+import re
 import sys
 from typing import Any
 
 STDERR = 2
+# Control characters but tab and line feed, changes of direction, and halves of characters.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    """Return text with its control characters written out (`\\x1b`), to be seen and not obeyed.
+
+    Tabs and line feeds stay.
+    """
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def visible_line(text: str) -> str:
+    """Return text as one line: line feeds and tabs are written out as well."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+class PlainFormatter(logging.Formatter):
+    """Formats records as ever; what is in their messages is text, and one line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        """Return the record's line, before a traceback is added."""
+        record.message = visible_line(record.message)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text; a traceback keeps its lines."""
+        return visible(super().format(record))
 
 
 class _Dropping(io.FileIO):

@@ -12,6 +12,7 @@ from tuning.config import TuneConfig
 from tuning.importance import FEWEST, importances
 from tuning.trial import Trial
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what begins one (OWASP, CSV injection)
 MOST_AXES = 6  # more lines than these cross each other beyond reading
 
 
@@ -20,13 +21,20 @@ def leaderboard(trials: Sequence[Trial]) -> str:
     paths = dimensions(trials)
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(["rank", "trial", "state", "score", "seconds", *paths, "reason"])
+    head = ["rank", "trial", "state", "score", "seconds", *paths, "reason"]
+    writer.writerow(map(_no_formula, head))
     for rank, trial in enumerate(trials, start=1):
         values = [trial.values.get(path, "") for path in paths]
         score = "" if trial.score is None else trial.score
         reason = trial.reason or ""
-        writer.writerow([rank, trial.id, trial.state, score, trial.seconds, *values, reason])
+        row = [rank, trial.id, trial.state, score, trial.seconds, *values, reason]
+        writer.writerow(map(_no_formula, row))
     return buffer.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    """Return a cell that a spreadsheet shows: text that it would compute begins with a quote."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def render(name: str, trials: Sequence[Trial], config: TuneConfig) -> str:

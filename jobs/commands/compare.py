@@ -28,7 +28,7 @@ def compare(runs: Compared, out: Out = None, json: options.Json = False) -> None
 
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(render(comparison), encoding="utf-8")
-        console.stderr.print(str(out), highlight=False)
+        console.stderr.print(str(out))
     if json:
         console.print_json(comparison.to_json())
         return

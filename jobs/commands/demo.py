@@ -30,6 +30,4 @@ def demo(
         print_predictions(samples, predictions)
     serve = f"convoy serve --store {job.publish.store}"
     ask = f"convoy predict {samples[0]} --model {job.name}"
-    console.stdout.print(
-        f"Serve it yourself: {serve}\nthen ask:          {ask}", highlight=False, soft_wrap=True
-    )
+    console.stdout.print(f"Serve it yourself: {serve}\nthen ask:          {ask}", soft_wrap=True)

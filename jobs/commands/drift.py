@@ -102,7 +102,6 @@ def _report(
         console.stdout.print(
             f"{which['name']} version {which['version']}: too few answers to tell, "
             f"{served.examples} of {wanted}",
-            highlight=False,
         )
     if moved:
         names = ", ".join(

@@ -87,7 +87,7 @@ def label(
     if json:
         console.print_json({"name": name, "label": label, "version": version})
     else:
-        console.stdout.print(f"{name}: {label} is version {version}", highlight=False)
+        console.stdout.print(f"{name}: {label} is version {version}")
 
 
 def withdraw(
@@ -118,7 +118,7 @@ def withdraw(
         console.print_json({"name": name, "withdrawn": version, "live": live})
     else:
         told = f"version {live} is live" if live else "no version is live"
-        console.stdout.print(f"{name}: withdrew version {version}; {told}", highlight=False)
+        console.stdout.print(f"{name}: withdrew version {version}; {told}")
 
 
 def repair(
@@ -163,9 +163,7 @@ def settle(store: "Store", name: str, version: int, settling: "Settling") -> Non
         return
     seconds = settling.settle_seconds
     how = ", ".join(settling.addresses) or f"{seconds:.0f} s, for no --servers are named"
-    console.stderr.print(
-        f"version {version} is loaded first: {how}", highlight=False, soft_wrap=True
-    )
+    console.stderr.print(f"version {version} is loaded first: {how}", soft_wrap=True)
     if lacks := settling.wait({name: {version}}):
         raise CommandError(
             f"{'; '.join(map(str, lacks))}. No label has moved: convoy models repair with "
@@ -210,4 +208,4 @@ def _print(done: "Repaired", thorough: bool, json: bool) -> None:
             "a server that missed more than one write needs --servers, --unlabel or a restart"
         )
     for line in said:
-        console.stdout.print(line, highlight=False, soft_wrap=True)
+        console.stdout.print(line, soft_wrap=True)

@@ -50,7 +50,6 @@ def list_(store: options.StoreDir = DEFAULT, json: options.Json = False) -> None
         odd = ", ".join(map(repr, strays[name]))
         console.stderr.print(
             f"{store / name} holds {odd}, which TensorFlow Serving takes for versions",
-            highlight=False,
             soft_wrap=True,
         )
     if json:
@@ -95,7 +94,7 @@ def import_(
     if json:
         console.print_json({"name": name, "version": version})
     else:
-        console.stdout.print(f"published: {name} version {version} in {store}", highlight=False)
+        console.stdout.print(f"published: {name} version {version} in {store}")
 
 
 def _entry(store: "Store", name: str) -> dict[str, Any]:

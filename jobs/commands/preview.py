@@ -44,4 +44,4 @@ def preview(
     if json:
         console.print_json({"file": str(out), "images": len(samples.augmented), "saved": directory})
     else:
-        console.stderr.print(f"{out}: originals left, augmented right", highlight=False)
+        console.stderr.print(f"{out}: originals left, augmented right")

@@ -164,7 +164,7 @@ def _carry_out(
     from serving.errors import ServingError
     from trainer.callbacks import Diverged, Interrupted
 
-    console.stderr.print(f"run {run_dir.path}", highlight=False, soft_wrap=True)
+    console.stderr.print(f"run {run_dir.path}", soft_wrap=True)
     if not run_dir.is_done("train"):
         crew.gather()
     try:

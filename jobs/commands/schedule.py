@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from jobs import console, options
 from jobs.exits import CommandError
+from serving.stderr import visible
 
 if TYPE_CHECKING:
     from apscheduler.triggers.base import BaseTrigger
@@ -191,7 +192,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _echo(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{visible(line)}\n")
     sys.stderr.flush()
 
 

@@ -50,8 +50,8 @@ def keygen(directory: Directory, json: options.Json = False) -> None:
     if json:
         console.print_json({"private": str(private), "public": str(public)})
         return
-    console.stdout.print(f"private key, to keep secret: {private}", soft_wrap=True, highlight=False)
-    console.stdout.print(f"public key, for servers: {public}", soft_wrap=True, highlight=False)
+    console.stdout.print(f"private key, to keep secret: {private}", soft_wrap=True)
+    console.stdout.print(f"public key, for servers: {public}", soft_wrap=True)
 
 
 def sign(
@@ -76,7 +76,7 @@ def sign(
     if json:
         console.print_json({"name": name, "signed": chosen})
     else:
-        console.stdout.print(f"{name}: signed {', '.join(map(str, chosen))}", highlight=False)
+        console.stdout.print(f"{name}: signed {', '.join(map(str, chosen))}")
 
 
 def verify(

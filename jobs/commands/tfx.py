@@ -44,7 +44,7 @@ def run(
     from jobs.tfx_pipeline.records import read_record
 
     name = new_run()
-    console.stderr.print(f"run {name}", highlight=False)
+    console.stderr.print(f"run {name}")
     try:
         run_local(job, name)
     except CommandError:
@@ -79,7 +79,7 @@ def compile_(
     if json:
         console.print_json({"file": str(out), "runner": runner, "steps": steps})
     else:
-        console.stdout.print(f"{out}: {len(steps)} steps for {runner}", highlight=False)
+        console.stdout.print(f"{out}: {len(steps)} steps for {runner}")
 
 
 @app.command("show")

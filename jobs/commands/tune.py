@@ -112,7 +112,7 @@ def _search(job: "Job", directory: "RunDir | None", runs: Path, post: Post | Non
 
     resolved = job if directory else resolve(job)
     run = directory or RunDir.create(runs, f"{job.name}-tune", resolved.to_toml())
-    console.stderr.print(f"search {run.path}", highlight=False, soft_wrap=True)
+    console.stderr.print(f"search {run.path}", soft_wrap=True)
     ended = [t for t in read_trials(run) if t.state != "RUNNING"] if directory else []
     lowest_is_best = resolved.tune is not None and resolved.tune.lowest_is_best
     again = f"convoy tune --resume {run.path}{' --chief' if post else ''}"
@@ -164,4 +164,4 @@ def _print(found: "Search") -> None:
 
 
 def _say(text: Any) -> None:
-    console.stdout.print(text, highlight=False, soft_wrap=True)
+    console.stdout.print(text, soft_wrap=True)
