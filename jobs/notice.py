@@ -3,12 +3,13 @@
 import json
 import logging
 import os
+import queue
 import shlex
 import subprocess
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from jobs.attempts import Patience
 from jobs.child import Ended
 from jobs.exits import DATA_REFUSED, FAILED, INTERRUPTED, NOT_BLESSED, PUBLISHED, USAGE
+from serving.stderr import visible
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,8 @@ WORDS = {  # for ends without a result
     FAILED: "failed",
     INTERRUPTED: "interrupted",
 }
-ANSWER_SECONDS = 10.0  # for a webhook to answer
+ANSWER_SECONDS = 10.0  # for a webhook to answer, all of it
+LONGEST_FACT = 8000  # characters in an environment variable; the kernel takes 128 KiB
 COMMAND_SECONDS = 60.0  # for a command to end
 OPERATORS = frozenset(["<", ">", ">>", "2>&1", "|", "||", "&", "&&", ";"])  # of a shell
 
@@ -79,7 +82,8 @@ def notice(job: str, ended: Ended, attempts: int, times: tuple[str, str], stoppi
 class Listeners:
     """Who is told. Commands are split as a shell would, but no shell runs them.
 
-    Raises ValueError for what is no web address or no command.
+    Raises ValueError for what is no web address or no command. Of an address it shows the scheme
+    alone: any other part may be the secret.
     """
 
     webhooks: Sequence[str] = ()
@@ -88,8 +92,11 @@ class Listeners:
 
     def __post_init__(self) -> None:
         for url in self.webhooks:
-            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-                raise ValueError(f"a webhook is an http or https address, got {url!r}")
+            scheme = urlsplit(url).scheme
+            if scheme not in ("http", "https") or not urlsplit(url).hostname:
+                raise ValueError(
+                    f"a webhook is an http or https address, got one that begins with {scheme!r}"
+                )
         for command in (*self.commands, *self.failure_commands):
             words = shlex.split(command)
             if not words:
@@ -102,37 +109,58 @@ class Listeners:
 
 
 class Notifier:
-    """Tells the listeners in a thread of its own, so that none of them holds up a run."""
+    """Tells each listener in a thread of its own, so that none holds up a run or another one."""
 
     def __init__(self, listeners: Listeners, patience: Patience | None = None) -> None:
         self._listeners = listeners
         self._patience = patience or Patience(retries=3, seconds=5.0)
         self._closing = threading.Event()
-        self._thread = ThreadPoolExecutor(1, "convoy-notices")
+        all_of_them = (*listeners.webhooks, *listeners.commands, *listeners.failure_commands)
+        self._threads = {
+            name: ThreadPoolExecutor(1, "convoy-notices") for name in dict.fromkeys(all_of_them)
+        }
 
     def tell(self, notice: Notice) -> None:
         """Put a notice on its way."""
         listeners = self._listeners
         commands = [*listeners.commands, *(listeners.failure_commands if notice.failed else ())]
         for command in commands:
-            self._thread.submit(_run, command, notice)
+            self._submit(_run, command, notice)
         for url in listeners.webhooks:
-            self._thread.submit(self._post, url, notice)
+            self._submit(self._post, url, notice)
 
     def close(self) -> None:
         """Deliver what is on its way, without further pauses and retries."""
         self._closing.set()
-        self._thread.shutdown()
+        for thread in self._threads.values():
+            thread.shutdown()
 
-    def _post(self, url: str, notice: Notice) -> None:
+    def _submit(self, send: Callable[[str, Notice], bool], listener: str, notice: Notice) -> None:
+        self._threads[listener].submit(_kept, send, listener, notice)
+
+    def _post(self, url: str, notice: Notice) -> bool:
         host = urlsplit(url).hostname  # the rest of a webhook's address is often its secret
         for attempt in range(self._patience.retries + 1):
-            if problem := _posted(url, notice):
-                log.warning("webhook at %s: %s", host, problem)
-            if problem is None or not problem.temporary or self._closing.is_set():
-                return
+            problem = _posted(url, notice)
+            if problem is None:
+                return True
+            log.warning("webhook at %s: %s", host, problem)
+            if not problem.temporary or self._closing.is_set():
+                break
             self._closing.wait(self._patience.seconds * 2**attempt)
         log.error("webhook at %s: gave up on %s of %s", host, notice.outcome, notice.job)
+        return False
+
+
+def _kept(send: Callable[[str, Notice], bool], listener: str, notice: Notice) -> None:
+    """Send a notice; one that cannot be sent is in the log, so that it is not lost."""
+    try:
+        sent = send(listener, notice)
+    except Exception:  # a fault of ours or of the library's: nobody waits for the thread's result
+        log.exception("a listener could not be told")
+        sent = False
+    if not sent:
+        log.error("not told: %s", json.dumps(notice.to_json()))
 
 
 @dataclass(frozen=True)
@@ -144,23 +172,44 @@ class _Problem:
         return self.text
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Takes a redirection for an answer: the notice is for the address that was given."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
 def _posted(url: str, notice: Notice) -> _Problem | None:
-    """Post once and give what went wrong."""
+    """Post once and return what went wrong, after at most so many seconds.
+
+    A time-out of a socket begins anew with each byte, so the whole exchange has a thread.
+    """
+    answers: queue.SimpleQueue[_Problem | None] = queue.SimpleQueue()
     body = json.dumps(notice.to_json()).encode()
-    headers = {"Content-Type": "application/json", "User-Agent": "convoy-schedule"}
-    request = urllib.request.Request(url, body, headers, method="POST")
+    threading.Thread(target=lambda: answers.put(_exchange(url, body)), daemon=True).start()
     try:
-        urllib.request.urlopen(request, timeout=ANSWER_SECONDS).close()
+        return answers.get(timeout=ANSWER_SECONDS)
+    except queue.Empty:
+        return _Problem(f"no answer within {ANSWER_SECONDS:.0f} s", temporary=True)
+
+
+def _exchange(url: str, body: bytes) -> _Problem | None:
+    headers = {"Content-Type": "application/json", "User-Agent": "convoy-schedule"}
+    try:
+        request = urllib.request.Request(url, body, headers, method="POST")
+        opener = urllib.request.build_opener(_NoRedirect)
+        opener.open(request, timeout=ANSWER_SECONDS).close()
     except urllib.error.HTTPError as problem:
         problem.close()
         return _Problem(f"HTTP {problem.code}", problem.code >= 500 or problem.code == 429)
-    except (OSError, HTTPException) as problem:  # URLError, a time-out, a broken connection
-        return _Problem(str(problem), temporary=True)
+    except (OSError, HTTPException, ValueError) as problem:  # a broken connection, an odd address
+        text = str(getattr(problem, "reason", type(problem).__name__))
+        return _Problem(text, temporary=not isinstance(problem, ValueError))
     return None
 
 
-def _run(command: str, notice: Notice) -> None:
-    """Run a command with the notice as JSON on its stdin and in its environment.
+def _run(command: str, notice: Notice) -> bool:
+    """Run a command with the notice as JSON on its stdin, and its facts in the environment.
 
     It talks to files: a pipe would stay open for as long as what it leaves in the background.
     """
@@ -181,8 +230,12 @@ def _run(command: str, notice: Notice) -> None:
             if done.returncode:
                 last = _last_line(stderr) or _last_line(stdout)
                 log.error("hook %s ended with code %d: %s", words[0], done.returncode, last)
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        log.error("hook %s: %s", words[0], problem)
+        return True
+    except subprocess.TimeoutExpired:
+        log.error("hook %s: no end after %d s", words[0], COMMAND_SECONDS)
+    except OSError as problem:
+        log.error("hook %s: %s", words[0], problem.strerror)
+    return False
 
 
 def _last_line(file: IO[bytes]) -> str:
@@ -191,7 +244,14 @@ def _last_line(file: IO[bytes]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Give a fact as a shell reads it: empty for none, 1 and empty for true and false."""
+    """Return a fact as a shell reads it: empty for none, 1 and empty for true and false.
+
+    Text is cut where it is long; of other facts that are long the variable is empty, since stdin
+    has them whole. What no environment can hold is written out.
+    """
     if isinstance(value, bool):
         return "1" if value else ""
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return visible(value)[:LONGEST_FACT]
+    text = "" if value is None else json.dumps(value)
+    return text if len(text) <= LONGEST_FACT else ""

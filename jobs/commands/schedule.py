@@ -46,7 +46,12 @@ RetryDelay = Annotated[
 ]
 Webhook = Annotated[
     list[str] | None,
-    typer.Option(metavar="URL", help="Each outcome is posted there as JSON. Repeatable."),
+    typer.Option(
+        metavar="URL|@FILE",
+        envvar="CONVOY_WEBHOOK",
+        help="Each outcome is posted there as JSON; the address may be a file's first line, since "
+        "others see a command line. Repeatable.",
+    ),
 ]
 OnOutcome = Annotated[
     list[str] | None,
@@ -114,7 +119,7 @@ def start(
     try:
         trigger = _trigger(cron, every, timezone, jitter)
         planned = [_plan(path, trigger, set_, runs) for path in configs]
-        listeners = Listeners(webhook or (), on_outcome or (), on_failure or ())
+        listeners = Listeners(_addresses(webhook or ()), on_outcome or (), on_failure or ())
     except ValueError as problem:
         raise CommandError(str(problem)) from None
     _check_names([job.name for job in planned])
@@ -189,6 +194,16 @@ def _check_names(names: Sequence[str]) -> None:
         raise CommandError(
             f"two job files have the name {', '.join(sorted(double))}: a name is one model's"
         )
+
+
+def _addresses(webhooks: Sequence[str]) -> list[str]:
+    """Return the addresses, those of `@FILE` from the file."""
+    return [
+        Path(given[1:]).read_text(encoding="utf-8").partition("\n")[0].strip()
+        if given.startswith("@")
+        else given
+        for given in webhooks
+    ]
 
 
 def _echo(line: str) -> None:

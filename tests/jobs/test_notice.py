@@ -3,18 +3,22 @@
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobs import notice as notices
 from jobs.attempts import Patience
 from jobs.child import Ended
 from jobs.notice import Listeners, Notice, Notifier, notice
+from tests.support.waiting import until
 
 TIMES = ("2026-01-01T03:00:00+00:00", "2026-01-01T03:10:00+00:00")
 SECONDS = 30.0  # for what goes on in other threads and processes
@@ -28,7 +32,8 @@ def tell(listeners: Listeners, *notices: Notice) -> None:
     notifier = Notifier(listeners, Patience(2, 0.01))
     for each in notices:
         notifier.tell(each)
-    notifier._thread.submit(int).result(SECONDS)  # whatever was told before it is delivered
+    for thread in notifier._threads.values():
+        thread.submit(int).result(SECONDS)  # whatever was told before it is delivered
     notifier.close()
 
 
@@ -63,7 +68,7 @@ def test_a_result_has_its_own_word():
 class Webhook:
     """A real HTTP server that answers with these codes, the last one for ever."""
 
-    def __init__(self, codes: list[int]) -> None:
+    def __init__(self, codes: list[int], headers: dict[str, str] | None = None) -> None:
         self.bodies: list[Any] = []
         outer = self
 
@@ -72,6 +77,8 @@ class Webhook:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.bodies.append(json.loads(body))
                 self.send_response(codes[min(len(outer.bodies), len(codes)) - 1])
+                for name, value in (headers or {}).items():
+                    self.send_header(name, value)
                 self.end_headers()
 
             def log_message(self, *arguments: Any) -> None:
@@ -100,7 +107,7 @@ def test_a_webhook_is_told_again_while_that_may_help(
     with Webhook(answers) as webhook:
         tell(Listeners(webhooks=[webhook.url]), of(3))
     assert webhook.bodies == [of(3).to_json()] * posts
-    assert ("gave up" in caplog.text) == (answers == [500])
+    assert ("gave up" in caplog.text) == ("not told" in caplog.text) == (answers[-1] >= 400)
     assert "secret" not in caplog.text
 
 
@@ -119,6 +126,62 @@ def test_a_webhook_that_does_not_answer_holds_up_nobody():
         deaf.socket.close()  # ends the wait
         notifier.close()
     assert told - before < 5  # an answer is waited for twice as long
+
+
+def test_a_redirection_takes_no_notice_elsewhere(caplog: pytest.LogCaptureFixture):
+    with Webhook([200]) as other, Webhook([307], {"Location": other.url}) as webhook:
+        tell(Listeners(webhooks=[webhook.url]), of(3))
+    assert (len(webhook.bodies), other.bodies) == (1, [])
+    assert "HTTP 307" in caplog.text
+    assert f"not told: {json.dumps(of(3).to_json())}" in caplog.text
+
+
+def test_an_answer_that_drips_has_one_deadline_and_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(notices, "ANSWER_SECONDS", 1.0)
+    done = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        while not done.wait(0.05):
+            connection.sendall(b"X-More: yes\r\n")
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        listeners = Listeners([url], [f"touch {tmp_path / 'told'}"])
+        notifier = Notifier(listeners, Patience(0, 0.01))
+        notifier.tell(of(0))
+        dripping = threading.Thread(target=drip, args=[server.accept()[0]])
+        dripping.start()
+        until((tmp_path / "told").exists)
+        assert "no answer" not in caplog.text
+        notifier.close()
+        done.set()
+        dripping.join()
+    assert "no answer within 1 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"message": "a\0b"},
+        {"message": "a\ud800b"},
+        {"message": "a" * 200_000},
+        {"metrics": {f"recall_{i}_{'x' * 20}": 0.5 for i in range(5000)}},
+    ],
+    ids=["NUL", "surrogate", "long", "many metrics"],
+)
+def test_a_hook_runs_whatever_the_notice_holds(tmp_path: Path, changed: dict[str, Any]):
+    hook, told = tmp_path / "hook.py", tmp_path / "told"
+    hook.write_text(HOOK)
+    notice = replace(of(3), **changed)
+    tell(Listeners(commands=[f"{sys.executable} {hook} {told}"]), notice)
+    whole, facts = json.loads(told.read_text())
+    assert whole == notice.to_json()
+    assert facts["CONVOY_OUTCOME"] == "not_blessed"
 
 
 HOOK = """
@@ -170,7 +233,8 @@ def test_a_hook_has_ended_although_it_leaves_something_in_the_background(
 @pytest.mark.parametrize(
     ("listeners", "message"),
     [
-        ({"webhooks": ["file:///etc/passwd"]}, "http or https"),
+        ({"webhooks": ["file:///etc/passwd"]}, "http or https .* begins with 'file'$"),
+        ({"webhooks": ["htp://hooks.example/SECRET"]}, "begins with 'htp'$"),
         ({"webhooks": ["https://"]}, "http or https"),
         ({"commands": [" "]}, "a hook is a command line"),
         ({"commands": ["cat >> log"]}, r"no shell reads a hook.* sh -c 'cat >> log'"),
