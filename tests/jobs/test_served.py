@@ -143,6 +143,22 @@ def test_the_live_model_answers_the_test_split_as_it_did_when_it_was_trained(
     assert (live.version, live.class_names) == (version, data.info.class_names)
     accuracy = (live.guesses == names[labels]).mean()
     assert accuracy == pytest.approx(published[1]["metrics"]["accuracy"])
+    assert live.seen is not None
+    assert not live.seen.any()
+    assert live.caveat == ""
+
+
+def test_a_live_model_is_known_to_have_been_trained_on_what_is_now_the_test(store, job, data):
+    """Of splits that are cut anew, a part of the test was trained on before."""
+    anew = load_data(job.model_copy(update={"data": job.data.model_copy(update={"resplit": True})}))
+    live = ask_live(store, "tiny", anew)
+    before = set(data.source.slices["train"].contents().tolist())
+    test = anew.source.slices["test"].contents().tolist()
+    assert live
+    assert live.seen is not None
+    assert live.seen.tolist() == [content in before for content in test]
+    assert 0 < live.seen.sum() < len(test)
+    assert live.caveat.endswith(f"was trained on {live.seen.sum()} more, left out")
 
 
 def test_a_live_model_of_another_image_size_can_be_asked(store, job, version):
