@@ -73,7 +73,8 @@ tfx-test: venv-dev  ## a job as a TFX pipeline, in a Debian 13 made for it; need
 tfserving-test: venv-dev  ## the store and the clients on TensorFlow Serving: BINARY=, IMAGE= or ADDRESS=
 	TFSERVING_BINARY="$(BINARY)" TFSERVING_IMAGE="$(IMAGE)" TFSERVING_ADDRESS="$(ADDRESS)" \
 	    TFSERVING_STORE="$(STORE)" TFSERVING_REST="$(REST)" \
-	    $(BIN)/pytest tests/serving/test_production.py tests/serving/test_core_cases.py
+	    $(BIN)/pytest tests/serving/test_production.py tests/serving/test_start_and_reload.py \
+	    tests/serving/test_core_cases.py
 
 bench: venv-dev  ## every benchmark, one table each
 	set -e; for claim in benchmarks/*.py; do echo "== $$claim"; $(BIN)/python $$claim; done

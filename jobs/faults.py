@@ -20,6 +20,7 @@ from jobs.exits import FAILED, CommandError
 # reason is the last one; what Python code inside a graph raised comes with its number.
 _REASONS = "|".join(sorted({re.escape(os.strerror(number)) for number in errno.errorcode}))
 _REFUSED = re.compile(rf"^.*; (?:{_REASONS})(?!\w)", re.MULTILINE)
+_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _RAISED = re.compile(r"\[Errno \d+\] .*")
 _NODE = re.compile(r"^.*\}\} | \[Op:.*$")  # the operation that met it, before and behind the reason
 
@@ -57,6 +58,11 @@ def describe(problem: BaseException) -> str | None:
         return f"{_file_of(problem) or 'a file'} is damaged: {_first_line(problem)}"
     found = _of_tensorflow(problem)
     return found if found or problem.__cause__ is None else describe(problem.__cause__)
+
+
+def is_room(line: str) -> bool:
+    """Tell whether a line of `describe` is about room on a disk: another try finds none either."""
+    return any(line.endswith(os.strerror(number)) for number in _ROOM)
 
 
 def _of_copies(problem: shutil.Error) -> str:

@@ -126,7 +126,7 @@ def _attempt(assignment: Assignment, place: Place, send: Send) -> Outcome:
 def outcome_of(problem: Exception, trial: str) -> Outcome:
     """Tell what an error makes of an attempt: a full disk, say, is no full memory, and passes."""
     if (refused := faults.describe(problem)) is not None:
-        return Outcome("killed", reason=refused)
+        return Outcome("no_room" if faults.is_room(refused) else "killed", reason=refused)
     if isinstance(problem, MemoryError | tf.errors.ResourceExhaustedError):
         return Outcome("memory", reason=f"out of memory: {_first_line(problem)}")
     log.error("trial %s", trial, exc_info=problem)  # its log has the traceback

@@ -83,12 +83,14 @@ class ModelServer:
 
         As tensorflow_model_server, it does not listen before every model has a version that
         answers: it waits for a model's first version to appear, and raises ConfigError, after one
-        try, when none of those that are there can be loaded. Raises ConfigError as well when the
-        configuration is wrong or a port is taken.
+        try, when none of those that are there can be loaded. Without `loading.as_production` it
+        listens all the same. Raises ConfigError as well when the configuration is wrong or a port
+        is taken.
         """
         self._watch.start()
         try:
-            if not self._models_come(ending or threading.Event()):
+            strict = self._settings.loading.as_production
+            if strict and not self._models_come(ending or threading.Event()):
                 self.registry.close()
                 return False
             self._open()

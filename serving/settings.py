@@ -101,12 +101,17 @@ def bracketed(host: str) -> str:
 
 @dataclass(frozen=True)
 class Loading:
-    """How versions are found and loaded. Intervals in seconds; 0 looks only once, at the start."""
+    """How versions are found and loaded. Intervals in seconds; 0 looks only once, at the start.
+
+    `as_production`: it listens once every model has a version that answers, and ends where one
+    never will; the file is applied at every poll, also over what was sent by request.
+    """
 
     poll_config: float = 1.0
     poll_versions: float = 1.0
     retries: Retries = Retries()
     lenient_labels: bool = False  # a label not in use yet may name a version not available
+    as_production: bool = True
     warm_up: bool = True
 
 
@@ -143,14 +148,16 @@ def of_store(store: Path, listen: Listen | None = None) -> ServerSettings:
     """Settings of a server that reads a store where it lies.
 
     A store's file carries labels, and no version is available when a server starts: as everywhere
-    where TensorFlow Serving serves a store, labels not in use yet are taken as they come.
+    where TensorFlow Serving serves a store, labels not in use yet are taken as they come. Such a
+    server is for looking at a store and trying things, too: it listens whatever is wrong with a
+    model in it, and what was sent by request holds until the file changes.
     """
     root = store.resolve()
     return ServerSettings(
         config=root / catalog.CONFIG,
         store=root,
         listen=listen or Listen(),
-        loading=Loading(lenient_labels=True),
+        loading=Loading(lenient_labels=True, as_production=False),
     )
 
 

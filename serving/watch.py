@@ -21,7 +21,7 @@ class ConfigWatch:
     def __init__(self, settings: ServerSettings, registry: Registry) -> None:
         self._settings = settings
         self._registry = registry
-        self._in_force: Sequence[ModelSettings] = ()
+        self._in_force: Sequence[ModelSettings] = ()  # what a poll has nothing to do about
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -58,7 +58,7 @@ class ConfigWatch:
             self._in_force, self._registry.refused = found, ""
 
     def replace(self, config: Any) -> None:
-        """Apply a ModelServerConfig that was sent; where a file is polled, it holds until then.
+        """Apply a ModelServerConfig that was sent; it holds until the file is polled, or changes.
 
         Returns when the models that it adds are available. Raises ConfigError when one of them is
         not, after one try to load it; TensorFlow Serving answers the same after all its retries.
@@ -66,8 +66,10 @@ class ConfigWatch:
         with self._lock:
             found = model_settings.models(config, self._settings.store)
             added = self._registry.configure(found)
-            self._in_force = found
-        _refuse_failed([model for model in added if not model.available()], "model(s)")
+            if self._settings.loading.as_production:
+                self._in_force = found
+            # Before a poll can take it out of force again.
+            _refuse_failed([model for model in added if not model.available()], "model(s)")
 
 
 def _refuse_failed(models: Sequence[Model], kind: str) -> None:
@@ -84,6 +86,7 @@ def _reasons(model: Model) -> str:
     tried = [
         f"{{{{name: {name} version: {version.number}}} due to error: {version.error}}}, "
         for version in model.versions()
+        if version.error
     ]
     missing = "; ".join(model.missing().values())
     return "".join(tried) or f"{{{{name: {name}}} due to error: {missing}}}, "

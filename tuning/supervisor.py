@@ -12,6 +12,10 @@ WAIT = 0.5  # seconds between looks at what hangs
 log = logging.getLogger(__name__)
 
 
+class NoRoom(OSError):
+    """A trial could not write its files: so will no other, and none has failed by itself."""
+
+
 class Pool(Protocol):
     """Runs assignments, each in a process of its own."""
 
@@ -82,7 +86,10 @@ class Supervisor:
         self._killed: dict[str, Outcome] = {}  # trial -> why this supervisor has killed it
 
     def run(self, stop_requested: Callable[[], bool]) -> bool:
-        """Run trials; give False when it stopped on request, with trials left to do."""
+        """Run trials; give False when it stopped on request, with trials left to do.
+
+        Raises NoRoom where the disk is full: the trial is left as it is, for who goes on later.
+        """
         while not self.study.is_over:
             if stop_requested():
                 return False
@@ -115,6 +122,8 @@ class Supervisor:
             self.watcher.progress(report)
             return
         outcome = report.outcome
+        if outcome.ending == "no_room":
+            raise NoRoom(outcome.reason)
         if outcome.ending == "killed":
             outcome = self._killed.get(report.trial, outcome)
         self._forget(report.trial)

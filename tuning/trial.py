@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from tuning.space import Values
 
-Ending = Literal["scored", "raised", "memory", "killed"]
+Ending = Literal["scored", "raised", "memory", "killed", "no_room"]
 TUNER_KEYS = "tuner/"  # what Hyperband adds to the values of a trial
 
 

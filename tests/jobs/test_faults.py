@@ -39,6 +39,13 @@ min_accuracy = 0.0
 settle_seconds = 0
 """
 
+TUNE = """
+[tune]
+max_trials = 2
+[tune.space]
+"train.learning_rate" = { float = [1e-4, 1e-1], sampling = "log" }
+"""
+
 
 @pytest.fixture
 def iris(workplace: Workplace, data_dir: Path) -> Workplace:
@@ -228,20 +235,12 @@ def test_data_that_cannot_be_prepared_are_prepared_when_there_is_room(iris: Work
     assert iris.result(*resume)["status"] == "published"
 
 
-def search(place: Workplace) -> None:
-    with (place.path / "job.toml").open("a") as file:
-        print(
-            "[tune]\nmax_trials = 2\n[tune.space]\n'train.learning_rate' = [1e-3, 1e-2]", file=file
-        )
-
-
 @pytest.mark.slow
 def test_a_search_that_cannot_write_on_is_continued_when_it_can(iris: Workplace):
     iris("data", "check", "job.toml")
-    search(iris)
-    code, line = limited(iris, 300, "tune", "job.toml")
-    assert code in (FAILED, INTERRUPTED)
-    code, line = limited(iris, 2000, "tune", "job.toml")
+    with (iris.path / "job.toml").open("a") as file:
+        file.write(TUNE)
+    code, line = limited(iris, 3600, "tune", "job.toml")  # its settings take 3 kB
     assert code == INTERRUPTED
     path, resume = advice(line, TOO_LARGE)
     assert path.startswith(resume[-1])

@@ -62,8 +62,12 @@ def test_the_outcome_of_another_assignment_is_not_taken_over(tmp_path):
 @pytest.mark.parametrize(
     ("problem", "outcome"),
     [
-        (OSError(28, "No space left on device", "a/b"), ("killed", "a/b: No space left on device")),
-        (exhausted("a/b; No space left on device"), ("killed", "a/b: No space left on device")),
+        (
+            OSError(28, "No space left on device", "a/b"),
+            ("no_room", "a/b: No space left on device"),
+        ),
+        (exhausted("a/b; No space left on device"), ("no_room", "a/b: No space left on device")),
+        (OSError(116, "Stale file handle", "a/b"), ("killed", "a/b: Stale file handle")),
         (exhausted("OOM when allocating"), ("memory", "out of memory: OOM when allocating")),
         (MemoryError(), ("memory", "out of memory: MemoryError")),
         (ValueError("two classes"), ("raised", "two classes")),

@@ -9,6 +9,7 @@ import pytest
 
 from serving.store import Store
 from tests.support.classifier import save_classifier, write_manifest
+from tests.support.forkserver import ForkServer
 from tests.support.odd_models import save_odd
 from tests.support.once import Once
 
@@ -83,3 +84,19 @@ def server(served_store: Store) -> Iterator[Any]:
 
     with ModelServer(of_store(served_store.root, Listen(port=0, rest_port=0))) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def core_models(once: Once) -> Path:
+    """The models of TensorFlow Serving's own test of its server."""
+    from tests.support.core_models import save_all
+
+    return once.made("core-models", save_all)
+
+
+@pytest.fixture(scope="session")
+def start(forkserver: ForkServer) -> Any:
+    """What starts a model server as a process: ours, or the program that is named."""
+    from tests.support.model_server import starter
+
+    return starter(forkserver)

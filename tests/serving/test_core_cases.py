@@ -14,28 +14,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
-import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_status_pb2,
     inference_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
     regression_pb2,
 )
 
-from tests.support.core_models import CLASSIFY, MODELS, REGRESS, save_all
+from tests.support.core_calls import VERSION, Stub, config, has, predicted
+from tests.support.core_models import CLASSIFY, MODELS, REGRESS
 from tests.support.forkserver import ForkServer
-from tests.support.model_server import Running, Start, output_of_failed_start, starter
-from tests.support.once import Once
+from tests.support.model_server import Running, Start, output_of_failed_start
 from tests.support.waiting import until
 
-VERSION = 123
 OF_BOTH = pytest.mark.parametrize("model", ["half_plus_two", "half_plus_two_tf2"])
 MONITORING = "prometheus_config { enable: true }"
 SAVE_MIRRORED = """
@@ -44,16 +38,6 @@ from pathlib import Path
 from tests.support.core_models import save_mirrored
 save_mirrored(Path(sys.argv[1]))
 """
-
-
-@pytest.fixture(scope="module")
-def core_models(once: Once) -> Path:
-    return once.made("core-models", save_all)
-
-
-@pytest.fixture(scope="module")
-def start(forkserver: ForkServer) -> Start:
-    return starter(forkserver)
 
 
 @pytest.fixture(scope="module")
@@ -76,46 +60,11 @@ def server(core_models: Path, start: Start, place: Path) -> Iterator[Running]:
         yield running
 
 
-def config(models: Path, *names: str) -> str:
-    entries = "".join(
-        f'config {{ name: "{name}" base_path: "{models / name}" model_platform: "tensorflow" }} '
-        for name in names
-    )
-    return f"model_config_list {{ {entries}}}"
-
-
-class Stub:
-    """Both services at an address."""
-
-    def __init__(self, address: str) -> None:
-        self.channel = grpc.insecure_channel(address)
-        prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
-        self.predict, self.classify = prediction.Predict, prediction.Classify
-        self.regress, self.multi_inference = prediction.Regress, prediction.MultiInference
-        self.status = model_service_pb2_grpc.ModelServiceStub(self.channel).GetModelStatus
-
-
 @pytest.fixture(scope="module")
 def stub(server: Running) -> Iterator[Stub]:
     found = Stub(server.grpc)
     yield found
     found.channel.close()
-
-
-def predicted(stub: Stub, model: str, output: str = "", signature: str = "", batch: bool = False):
-    """Ask about 2.0 and return the answer; what echoes the request must be right."""
-    request = predict_pb2.PredictRequest(output_filter=[output] if output else [])
-    request.model_spec.name, request.model_spec.signature_name = model, signature
-    shape = [1, 1] if batch else [1]
-    request.inputs["x"].CopyFrom(tf.make_tensor_proto([2.0], tf.float32, shape))
-    response = stub.predict(request, timeout=30)
-    spec = response.model_spec
-    assert (spec.name, spec.version.value) == (model, VERSION)
-    assert spec.signature_name == (signature or "serving_default")
-    (answer,) = response.outputs.values()
-    assert answer.dtype == tf.float32.as_datatype_enum
-    (value,) = answer.float_val
-    return value
 
 
 def of_example(message: Any, model: str, signature: str) -> Any:
@@ -183,13 +132,6 @@ def test_bad_model_config(tmp_path: Path, forkserver: ForkServer):
     (tmp_path / "bad.config").write_text("improperly formatted file!\n")
     said = output_of_failed_start(forkserver, f"--model_config_file={tmp_path / 'bad.config'}")
     assert "Error parsing text-format tensorflow.serving.ModelServerConfig" in said
-
-
-def has(stub: Stub, model: str) -> bool:
-    try:
-        return bool(predicted(stub, model))
-    except grpc.RpcError:
-        return False
 
 
 @pytest.mark.parametrize("poll", [1, 0])

@@ -143,15 +143,17 @@ def test_a_server_that_missed_the_write_of_the_version_refuses_that_of_the_label
     assert registry.find("m", None, "stable").number == 2
 
 
-def test_a_configuration_sent_by_request_holds_until_the_file_is_polled(
-    shelf: Shelf, tmp_path: Path
+@pytest.mark.parametrize("as_production", [True, False])
+def test_a_configuration_sent_by_request_holds_until_the_file_is_polled_or_changes(
+    shelf: Shelf, tmp_path: Path, as_production: bool
 ):
     """PollFilesystemAndReloadConfig applies the file at every poll, changed or not."""
     shelf.add(1)
     file = tmp_path / "models.config"
     write(file, shelf.base, "", 1)
-    registry = Registry(shelf.load)
-    watch = ConfigWatch(ServerSettings(config=file), registry)
+    registry = Registry(shelf.load, lenient=True)
+    loading = Loading(as_production=as_production)
+    watch = ConfigWatch(ServerSettings(config=file, loading=loading), registry)
     watch.start()
     sent = model_server_config_pb2.ModelServerConfig()
     sent.model_config_list.config.add(
@@ -159,6 +161,11 @@ def test_a_configuration_sent_by_request_holds_until_the_file_is_polled(
     )
     watch.replace(sent)
     assert [model.settings.name for model in registry.models()] == ["sent"]
+    watch.poll()
+    assert [model.settings.name for model in registry.models()] == [
+        "m" if as_production else "sent"
+    ]
+    write(file, shelf.base, label("stable", 1), 1)
     watch.poll()
     assert [model.settings.name for model in registry.models()] == ["m"]
 

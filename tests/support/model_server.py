@@ -57,6 +57,15 @@ def starter(forkserver: ForkServer) -> Start:
     return start
 
 
+@contextmanager
+def starting(forkserver: ForkServer, *flags: str) -> Iterator[Running]:
+    """Start a server, and do not wait until it answers."""
+    ports = free_ports()
+    listen = (f"--port={ports[0]}", f"--rest_api_port={ports[1]}")
+    with _process(forkserver, *listen, *flags):
+        yield Running(f"localhost:{ports[0]}", f"localhost:{ports[1]}")
+
+
 def output_of_failed_start(forkserver: ForkServer, *flags: str) -> str:
     """Start a server that must end by itself, and return what it says."""
     ports = free_ports()

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.support.search import MemoryPool, Notes, config, peak_at_adam
-from tuning.supervisor import Supervisor
+from tuning.supervisor import NoRoom, Supervisor
 from tuning.trial import Outcome, Report
 
 
@@ -57,6 +57,14 @@ def test_out_of_memory_halves_the_batch_without_using_up_retries(rehearsal):
 def test_what_never_fits_is_failed_as_out_of_memory(rehearsal):
     study, _, _ = rehearsal.run(config(), after(99, Outcome("memory", reason="out of memory")))
     assert (study.trials["01"].state, study.trials["01"].reason) == ("FAILED", "out of memory")
+
+
+def test_a_full_disk_ends_the_search_and_fails_no_trial(rehearsal):
+    full = Outcome("no_room", reason="a/b: No space left on device")
+    with pytest.raises(NoRoom, match="a/b: No space left on device"):
+        rehearsal.run(config(retries=0), after(1, full))
+    study, _, _ = rehearsal.run(config(retries=0), peak_at_adam)
+    assert {trial.state for trial in study.trials.values()} == {"COMPLETED"}
 
 
 class Silent(MemoryPool):
