@@ -22,8 +22,9 @@ Result = Callable[[Assignment], Outcome]
 
 def config(**settings: Any) -> TuneConfig:
     """Give search settings; Hyperband's epochs are few."""
-    band = {"max_epochs": 9, **settings.pop("hyperband", {})}
-    return TuneConfig.model_validate({"space": SPACE, "hyperband": band, **settings})
+    if settings.get("algorithm") == "hyperband":
+        settings["hyperband"] = {"max_epochs": 9, **settings.get("hyperband", {})}
+    return TuneConfig.model_validate({"space": SPACE, **settings})
 
 
 def peak_at_adam(assignment: Assignment) -> Outcome:
