@@ -28,7 +28,7 @@ def _inside(directory: Path) -> list[Path]:
     others = [(str(path), reason) for path, reason in reasons.items() if reason]
     if others:
         told = count_reasons(others)
-        log.warning("%s: %d files are passed over: %s", directory, len(others), told)
+        log.warning("%s: passed over, %d in all: %s", directory, len(others), told)
     if len(others) == len(reasons):
         raise CommandError(f"no image in {directory}; expected {', '.join(sorted(SUFFIXES))}")
     return [path for path, reason in reasons.items() if not reason]

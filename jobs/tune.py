@@ -51,7 +51,7 @@ def resolve(job: Job) -> Job:
     """
     settings = job.tune or TuneConfig()
     changes: dict[str, Any] = {"space": settings.space or DEFAULT_SPACE}
-    if settings.hyperband.max_epochs is None:
+    if settings.algorithm == "hyperband" and settings.hyperband.max_epochs is None:
         epochs = {"max_epochs": max(2, job.train.epochs)}
         changes["hyperband"] = settings.hyperband.model_copy(update=epochs)
     resolved = settings.model_copy(update=changes)

@@ -24,6 +24,7 @@ STEPS = 200  # at most; 25 for a tenfold rate, enough to average over the noise 
 LOWEST, HIGHEST = 1e-7, 10.0  # from what moves nothing to what no optimizer bears
 BEYOND_HOPE = 4.0  # times the lowest loss; fast.ai ends its sweeps there too
 SMOOTHING = 0.8  # share of the running average that each loss leaves in place; lags by 4 steps
+SETTLED = 10  # steps until that average is one of many losses, not of two that differ by chance
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,16 @@ class RateSweep:
     def suggestion(self) -> float | None:
         """Give the rate at which the smoothed loss falls fastest, per tenfold rate.
 
+        The first steps do not count: their rates move nothing, and their average is of few losses.
         None when it never falls by a tenth: the sweep tells nothing then.
         """
         averages = np.array(self.smoothed)
         lowest = int(averages.argmin())
-        if lowest < 2 or averages[lowest] > 0.9 * averages[: lowest + 1].max():
+        if lowest <= SETTLED + 1 or averages[lowest] > 0.9 * averages[: lowest + 1].max():
             return None
-        slopes = np.gradient(averages[: lowest + 1], np.log10(self.rates[: lowest + 1]))
-        return float(self.rates[int(slopes.argmin())])
+        rates = self.rates[SETTLED : lowest + 1]
+        slopes = np.gradient(averages[SETTLED : lowest + 1], np.log10(rates))
+        return float(rates[int(slopes.argmin())])
 
 
 def sweep(

@@ -83,7 +83,7 @@ def _resolve(component: Component) -> TuneConfig:
     """Write the defaults out that depend on the job."""
     config = component.tune
     changes: dict[str, Any] = {"space": config.space or DEFAULT_SPACE}
-    if config.hyperband.max_epochs is None:
+    if config.algorithm == "hyperband" and config.hyperband.max_epochs is None:
         epochs = {"max_epochs": max(2, component.settings.train.epochs)}
         changes["hyperband"] = config.hyperband.model_copy(update=epochs)
     return config.model_copy(update=changes)

@@ -48,7 +48,7 @@ def folder(place: str, data_dir: Path) -> Source:
     left_out = _left_out(whole, {file.path for listed in files.values() for file in listed})
     if left_out:
         told = count_reasons((file["key"], file["reason"]) for file in left_out)
-        log.warning("%s: %d files are passed over: %s", place, len(left_out), told)
+        log.warning("%s: passed over, %d in all: %s", place, len(left_out), told)
     return replace(source, passed_over=left_out)
 
 

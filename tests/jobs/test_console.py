@@ -90,6 +90,7 @@ def test_no_command_writes_what_a_terminal_would_obey(workplace: Workplace, argu
 CLASSES = ("cat [small]", "=1+1", "<script>alert(1)</script>".replace("/", "\\"), "dog\x1b[2J")
 
 
+@pytest.mark.slow
 def test_classes_of_any_name_are_trained_drawn_served_and_named(workplace: Workplace):
     draw = np.random.default_rng(0)
     for place, name in enumerate(CLASSES):

@@ -89,7 +89,7 @@ def test_files_that_predict_passes_over_are_named(tmp_path, caplog):
         (tmp_path / name).write_bytes(b"\0\5\x16\7")
     (tmp_path / "gone.jpg").symlink_to("/nowhere")
     assert find_images([tmp_path]) == [tmp_path / "below/image.png"]
-    assert "2 files are passed over" in caplog.text
+    assert "passed over, 2 in all" in caplog.text
     assert f"a link to nowhere: 1 ({tmp_path}/gone.jpg)" in caplog.text
     assert f"*.txt: 1 ({tmp_path}/notes.txt)" in caplog.text
 

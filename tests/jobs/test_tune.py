@@ -101,9 +101,15 @@ def test_an_option_may_depend_on_the_architecture(workplace):
             'tune.space."data.augment.rotation_range".float=[0, 20]',
         ],
     )
-    resolved = resolve(job)
-    assert resolved.tune
-    assert resolved.tune.hyperband.max_epochs == job.train.epochs
+    assert resolve(job).tune is not None
+
+
+def test_hyperband_takes_the_epochs_of_the_job_and_no_other_algorithm_has_any(workplace):
+    for algorithm, epochs in (("hyperband", 3), ("random", None)):
+        given = [f"tune.algorithm={algorithm}", "train.epochs=3"]
+        tune = resolve(load(workplace.path / "job.toml", given)).tune
+        assert tune is not None
+        assert tune.hyperband.max_epochs == epochs
 
 
 def test_a_search_leaves_its_best_for_convoy_run_and_for_tfx(workplace, job):

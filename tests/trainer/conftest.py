@@ -18,7 +18,8 @@ def digits(data_dir) -> Splits:
 @pytest.fixture(scope="session")
 def iris(data_dir) -> Splits:
     """Flowers in batches of 9: 12 steps in an epoch, and 2 in a validation, as `digits` has."""
-    return load(DataConfig(source="iris", data_dir=str(data_dir)), batch_size=9)
+    config = DataConfig(source="iris", data_dir=str(data_dir), validation_fraction=0.075)
+    return load(config, batch_size=9)
 
 
 @pytest.fixture

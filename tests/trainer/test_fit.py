@@ -210,7 +210,7 @@ def test_averages_schedule_and_a_plateau_survive_an_interruption(iris, tmp_path)
         "label_smoothing": 0.1,
         "class_weights": "balanced",
         "optimizer": "nesterov",
-        "learning_rate": 0.3,  # too high, so that validation gets worse before the interruption
+        "learning_rate": 1.0,  # too high, so that validation gets worse before the interruption
     }
     config = TrainConfig.model_validate(TRAIN.model_dump() | settings)
     undisturbed = fresh(iris, seed=1)

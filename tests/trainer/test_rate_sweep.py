@@ -38,6 +38,12 @@ def test_noise_of_batches_moves_the_suggestion_little():
     assert np.log10(found.suggestion) == pytest.approx(-2, abs=0.6)
 
 
+def test_a_fall_between_the_first_two_batches_is_chance():
+    found = swept(lambda x: 2.3 - 2 / (1 + np.exp(-4 * (x + 2))) + (x == x[0]))
+    assert found.suggestion
+    assert np.log10(found.suggestion) == pytest.approx(-2, abs=0.3)
+
+
 def test_a_loss_that_never_falls_suggests_nothing():
     assert swept(lambda x: 2.3 + np.maximum(x, 0)).suggestion is None
     assert RateSweep((1e-7,), (2.3,)).suggestion is None

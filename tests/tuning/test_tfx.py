@@ -59,7 +59,9 @@ def events(place: Path, kind: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("algorithm", ["random", pytest.param("bayesian", marks=pytest.mark.slow)])
 def test_the_trainer_trains_with_what_the_tuner_found(examples, tmp_path, algorithm):
-    tune = {**TUNE, "algorithm": algorithm, "bayesian": {"num_initial_points": 1}}
+    tune = {**TUNE, "algorithm": algorithm}
+    if algorithm == "bayesian":
+        tune["bayesian"] = {"num_initial_points": 1}
     found = execute(tuner_arguments(examples, tmp_path, tune))
     assert keras_tuner.HyperParameters.from_config(found).values == found["values"]
     settings = read_settings(arguments(examples, hyperparameters=found))
