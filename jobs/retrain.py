@@ -80,11 +80,11 @@ def retrain(
     predictions, evaluation = stages.evaluate(data, model)
     blessing = release.bless(model, data, predictions, evaluation)
     status, version, reasons = "trained", None, blessing.reasons()
-    if not ask.train_only:
+    if not ask.train_only and not blessing.blessed:
         status = "not_blessed"
-        if blessing.blessed:
-            version, reasons = release.roll_out(model, data)
-            status = "rolled_back" if reasons else "published"
+    elif not ask.train_only:
+        version, reasons = release.roll_out(model, data)
+        status = "rolled_back" if reasons else "published"
     summary = summarize(job, run, data.info, evaluation, predictions)
     with stage(run, hooks, "report"):
         _report(run, judged(summary, status, version), model, data)
