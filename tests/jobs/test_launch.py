@@ -148,7 +148,7 @@ def test_a_launch_told_to_stop_saves_and_goes_on_when_it_is_repeated(
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == INTERRUPTED, errors
-    assert "interrupted. Continue with: convoy run --resume" in errors
+    assert "interrupted. Continue with: convoy train --resume" in errors
     with launched(tmp_path) as process:
         outcome = result(process)
     assert "epoch 1/6" not in outcome["stderr"]

@@ -143,7 +143,7 @@ class Year:
         patience = ("--set", "publish.probe_seconds=3")
         outcome = self.nothing_moves(lambda: self.run(*failing, *patience, code=1))
         assert outcome["status"] == "rolled_back"
-        assert NOBODY in outcome["reasons"][0]
+        assert any(NOBODY in reason for reason in outcome["reasons"])  # a slow one may be first
         self.events += ["publish", "withdraw"]
 
     def kill(self) -> None:
