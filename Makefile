@@ -6,8 +6,11 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYTHONUNBUFFERED ?= 1
 # A worker a core; tests/conftest.py gives each its share of TensorFlow's threads.
 TEST_WORKERS ?= logical
-# COVERAGE=1 counts lines as well, in every process; it slows each line of Python.
-PYTEST := $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest -n $(TEST_WORKERS) --dist worksteal
+# COVERAGE=1 counts lines as well, in every process; it slows each line of Python. CPython 3.11 refuses
+# a trace to a thread that begins while another one does, which ends that thread and is no test's fault.
+TRACED := -W 'ignore:Exception ignored in thread started by:pytest.PytestUnraisableExceptionWarning'
+PYTEST := $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest -n $(TEST_WORKERS) --dist worksteal \
+    $(if $(COVERAGE),$(TRACED))
 FAST := not slow and not full and not gpu and not network and not docker
 SLOW := slow and not full and not gpu and not network and not docker
 

@@ -34,6 +34,7 @@ def write_zip(path, train: int = 40, test: int = 8) -> None:
                     archive.writestr(f"{split}/{name}/{number}.png", buffer.getvalue())
 
 
+@pytest.mark.slow
 def test_a_zip_with_korean_classes_is_trained_published_and_asked(workplace):
     write_zip(workplace.path / "eyes.zip")
     settings = ["data.source=folder:eyes.zip", "data.image_size=[24, 24]", "train.epochs=8"]

@@ -51,6 +51,7 @@ def test_a_forced_run_publishes_and_a_rollback_by_a_person_stays(workplace):
     assert store.live("tiny") == first["version"]
 
 
+@pytest.mark.slow
 def test_a_refused_model_is_judged_again_without_training_it_again(workplace):
     place, settings = workplace.path, ("--set", "train.epochs=1", "--set", "bless.min_accuracy=1")
     done = workplace("run", "job.toml", "--json", *settings)

@@ -127,6 +127,7 @@ def test_batches_that_a_training_does_not_have_cannot_be_accumulated(workplace):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_model_too_slow_and_too_large_for_the_job_is_not_published(workplace):
     limits = ("--set", "bless.max_latency_ms=0.001", "--set", "bless.max_size_mb=0.001")
     floors = ("--set", "bless.min_accuracy=0", "--set", "bless.min_class_recall=0")
