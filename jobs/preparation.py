@@ -13,7 +13,7 @@ from jobs import origin
 from jobs.config import Job
 from jobs.exits import ConfigError
 from jobs.rundir import RunDir
-from pipeline import trained
+from pipeline import idle, trained
 from pipeline.dataset import Splits, check_settings
 from pipeline.whole import write_whole
 from trainer import network, optimizers, zoo
@@ -98,6 +98,8 @@ def load_data(job: Job) -> Splits:
         data = pipeline.load(job.data, job.train.batch_size, zoo.MODELS[job.model.name].scaling)
         network.check_fits(job.model, data.info)
         check_settings(job.data, data.info)
+        if job.train.top_k >= data.info.num_classes:
+            idle.refuse(job.train, ("top_k",), f"train: {data.info.source} has no more classes")
         check_columns(job.evaluate.slices, data.source.slices["test"].columns())
     except ValueError as problem:
         raise ConfigError(str(problem)) from None

@@ -34,3 +34,16 @@ def test_what_is_about_images_is_refused_for_vectors(data_dir, setting, reason):
     job = Job.model_validate({"name": "m", "data": data, "model": {"name": "mlp"}})
     with pytest.raises(ConfigError, match=reason):
         load_data(job)
+
+
+def test_top_k_beyond_the_classes_is_refused_where_somebody_set_it(data_dir):
+    job = Job.model_validate(
+        {
+            "name": "m",
+            "data": {"source": "iris", "data_dir": str(data_dir)},
+            "model": {"name": "mlp"},
+            "train": {"top_k": 3},
+        }
+    )
+    with pytest.raises(ConfigError, match="top_k does nothing here: train: iris has no more class"):
+        load_data(job)
