@@ -143,8 +143,8 @@ def check_settings(config: DataConfig, info: DataInfo) -> None:
 def _check_augmentation(config: DataConfig, info: DataInfo) -> None:
     if not info.is_image and (fields := config.augment.needs_images):
         raise ValueError(
-            f"data.augment: {', '.join(fields)} would change images, and {config.source} has vectors"
-            "; allowed for vectors: the standardisation fields, rescale and validation_split"
+            f"data.augment: {', '.join(fields)} would change images, and {config.source} has "
+            "vectors; allowed for vectors: the standardisation fields, rescale and validation_split"
         )
     crop = config.augment.random_crop
     if crop is not None and (crop[0] < info.shape[0] or crop[1] < info.shape[1]):
