@@ -8,6 +8,7 @@ check what they are sent as the examination checks what is trained on.
 
 import re
 
+import numpy as np
 import tensorflow as tf
 
 from pipeline.listing import SIGNATURES
@@ -34,6 +35,23 @@ PALETTE = 256  # colours
 BMP_HEADER = 14  # bytes before the header that says its own size
 BMP_MASKS = 54  # where they stand
 BGRA = bytes.fromhex("0000ff00 00ff0000 ff000000")  # masks of red, green and blue, little endian
+FIELDS = {  # numbers in a head: where, of how many bytes, in which order
+    "png_width": (16, 4, "big"),
+    "png_height": (20, 4, "big"),
+    "gif_width": (6, 2, "little"),
+    "gif_height": (8, 2, "little"),
+    "bmp_header": (BMP_HEADER, 4, "little"),
+    "bmp_width": (18, 4, "little"),
+    "bmp_height": (22, 4, "little"),
+    "bmp_bits": (28, 2, "little"),
+    "bmp_compression": (30, 4, "little"),
+    "bmp_colours": (46, 4, "little"),
+    "vp8l_sides": (21, 4, "little"),
+    "vp8_width": (26, 2, "little"),
+    "vp8_height": (28, 2, "little"),
+    "vp8x_width": (24, 3, "little"),
+    "vp8x_height": (27, 3, "little"),
+}
 UNCOMPRESSED, MASKED, ALPHA_MASKED = 0, 3, 6  # biCompression
 
 
@@ -54,12 +72,7 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(pixels, [None, None, None])
 
 
-def read_head(encoded: tf.Tensor) -> tf.Tensor:
-    """Return a file's first bytes, int64 [HEAD], zeros behind its end."""
-    return tf.cast(tf.io.decode_raw(encoded, tf.uint8, fixed_length=HEAD), tf.int64)
-
-
-def kind(head: tf.Tensor) -> tf.Tensor:
+def _kind(head: tf.Tensor) -> tf.Tensor:
     """Return a file's place in KINDS, int32; their number when it is none of them."""
     padded = [magic.ljust(LONGEST, b".") for magic in SIGNATURES.values()]
     wanted = tf.constant([list(magic) for magic in padded], tf.int64)
@@ -77,9 +90,20 @@ def reason(message: str) -> str:
 
 @tf.function(autograph=False, experimental_attributes={"_noinline": True})  # one operation to skip
 def _decode_with_care(encoded: tf.Tensor) -> tf.Tensor:
-    head = read_head(encoded)
-    pixels = _decode(_unless(_problem(encoded, head), encoded))
-    return _coloured(pixels, encoded, head)
+    head = tf.cast(tf.io.decode_raw(encoded, tf.uint8, fixed_length=HEAD), tf.int64)
+    kind, told = _kind(head), _numbers(head)
+    pixels = _decode(_unless(_problem(encoded, head, kind, told), encoded))
+    has_palette = tf.equal(kind, KINDS.index("BMP")) & tf.equal(told["bmp_bits"], 8)
+    return tf.cond(has_palette, lambda: _coloured(pixels, _palette(encoded, told)), lambda: pixels)
+
+
+def _numbers(head: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Return what FIELDS names, int64: one product for all of them, whatever the format."""
+    weights = np.zeros((len(FIELDS), HEAD), np.int64)
+    for row, (place, size, order) in zip(weights, FIELDS.values(), strict=True):
+        ascending = 256 ** np.arange(size)
+        row[place : place + size] = ascending if order == "little" else ascending[::-1]
+    return dict(zip(FIELDS, tf.unstack(tf.linalg.matvec(weights, head)), strict=True))
 
 
 def _decode(encoded: tf.Tensor) -> tf.Tensor:
@@ -94,38 +118,29 @@ def _unless(problem: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
         return tf.identity(encoded)
 
 
-def _problem(encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
-    def unknown() -> tf.Tensor:
-        return tf.where(tf.equal(encoded, ""), EMPTY, UNKNOWN)
+def _problem(
+    encoded: tf.Tensor, head: tf.Tensor, kind: tf.Tensor, told: dict[str, tf.Tensor]
+) -> tf.Tensor:
+    """Return what keeps a file that is no JPEG from the decoder; "" when nothing does."""
+    webp_width, webp_height = _webp_size(told, head)
+    widths = {"PNG": told["png_width"], "BMP": told["bmp_width"], "GIF": told["gif_width"]}
+    heights = {"PNG": told["png_height"], "BMP": _bmp_rows(told), "GIF": told["gif_height"]}
+    faults = {"BMP": _bmp_fault(told, head), "WebP": _webp_fault(told, head)}
 
-    branches = {
-        "JPEG": lambda: _jpeg(encoded),
-        "PNG": lambda: _too_large(big(head, 16), big(head, 20)),
-        "BMP": lambda: _bmp(head),
-        "GIF": lambda: _too_large(little(head, 6, 2), little(head, 8, 2)),
-        "WebP": lambda: _webp(head),
-    }
-    return tf.switch_case(kind(head), [*(branches[name] for name in KINDS), unknown])
+    def of_its_kind(values: dict[str, tf.Tensor], none: tf.Tensor) -> tf.Tensor:
+        return tf.stack([*(values.get(name, none) for name in KINDS), none])[kind]
 
-
-def _coloured(pixels: tf.Tensor, encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
-    """Look the pixels of a BMP with a palette up in it: the decoder gives their numbers."""
-    has_palette = tf.equal(kind(head), KINDS.index("BMP")) & tf.equal(little(head, 28, 2), 8)
-
-    def look_up() -> tf.Tensor:
-        return tf.gather(_palette(encoded, head), tf.cast(pixels[..., 0], tf.int32))
-
-    return tf.cond(has_palette, look_up, lambda: pixels)
+    nothing = tf.constant(0, tf.int64)
+    width = of_its_kind(widths | {"WebP": webp_width}, nothing)
+    height = of_its_kind(heights | {"WebP": webp_height}, nothing)
+    fault = of_its_kind(faults, tf.constant(""))
+    fault = tf.where(kind == len(KINDS), tf.where(tf.equal(encoded, ""), EMPTY, UNKNOWN), fault)
+    return tf.where(tf.equal(fault, ""), _too_large(width, height), fault)
 
 
-def little(data: tf.Tensor, place: int, size: int = 4) -> tf.Tensor:
-    """Return the little-endian number at a place of bytes."""
-    return tf.reduce_sum(data[place : place + size] * [256**i for i in range(size)])
-
-
-def big(data: tf.Tensor, place: int, size: int = 4) -> tf.Tensor:
-    """Return the big-endian number at a place of bytes."""
-    return tf.reduce_sum(data[place : place + size] * [256**i for i in reversed(range(size))])
+def _coloured(pixels: tf.Tensor, palette: tf.Tensor) -> tf.Tensor:
+    """Look the pixels of a BMP up in its palette: the decoder gives their numbers."""
+    return tf.gather(palette, tf.cast(pixels[..., 0], tf.int32))
 
 
 def _jpeg(encoded: tf.Tensor) -> tf.Tensor:
@@ -133,34 +148,42 @@ def _jpeg(encoded: tf.Tensor) -> tf.Tensor:
     return _too_large(shape[1], shape[0])
 
 
-def _bmp(head: tf.Tensor) -> tf.Tensor:
-    bits, compression, height = little(head, 28, 2), little(head, 30), little(head, 22)
+def _bmp_fault(told: dict[str, tf.Tensor], head: tf.Tensor) -> tf.Tensor:
+    bits, compression = told["bmp_bits"], told["bmp_compression"]
     plain = tf.equal(compression, UNCOMPRESSED) & _any(bits, 8, 24, 32)
     masked = tf.equal(bits, 32) & _any(compression, MASKED, ALPHA_MASKED)
-    taken = (little(head, BMP_HEADER) >= 40) & (plain | (masked & _equal(head, BMP_MASKS, BGRA)))
-    rows = tf.minimum(height, 2**32 - height)  # a negative height: from top to bottom
-    return tf.where(taken, _too_large(little(head, 18), rows), ODD_BMP)
+    taken = (told["bmp_header"] >= 40) & (plain | (masked & _equal(head, BMP_MASKS, BGRA)))
+    return tf.where(taken, "", ODD_BMP)
 
 
-def _webp(head: tf.Tensor) -> tf.Tensor:
-    lossy, lossless = _equal(head, 12, b"VP8 "), _equal(head, 12, b"VP8L")
-    extended = _equal(head, 12, b"VP8X")
-    packed, side = little(head, 21), 1 << 14
-    width = tf.where(lossy, little(head, 26, 2) % side, packed % side + 1)
-    height = tf.where(lossy, little(head, 28, 2) % side, packed // side % side + 1)
-    width = tf.where(extended, little(head, 24, 3) + 1, width)
-    height = tf.where(extended, little(head, 27, 3) + 1, height)
-    known = tf.where(lossy | lossless | extended, _too_large(width, height), ODD_WEBP)
-    animated = extended & tf.equal(head[20] // 2 % 2, 1)
-    return tf.where(animated, ANIMATED, known)
+def _bmp_rows(told: dict[str, tf.Tensor]) -> tf.Tensor:
+    height = told["bmp_height"]
+    return tf.minimum(height, 2**32 - height)  # a negative height: from top to bottom
 
 
-def _palette(encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+def _webp_fault(told: dict[str, tf.Tensor], head: tf.Tensor) -> tf.Tensor:
+    known = tf.reduce_any([_equal(head, 12, name) for name in (b"VP8 ", b"VP8L", b"VP8X")])
+    animated = _equal(head, 12, b"VP8X") & tf.equal(head[20] // 2 % 2, 1)
+    return tf.where(animated, ANIMATED, tf.where(known, "", ODD_WEBP))
+
+
+def _webp_size(told: dict[str, tf.Tensor], head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return width and height of a lossy, lossless or extended WebP."""
+    packed, side = told["vp8l_sides"], 1 << 14
+    lossy = tf.stack([told["vp8_width"], told["vp8_height"]]) % side
+    lossless = tf.stack([packed, packed // side]) % side + 1
+    extended = tf.stack([told["vp8x_width"], told["vp8x_height"]]) + 1
+    sides = tf.where(_equal(head, 12, b"VP8 "), lossy, lossless)
+    sides = tf.where(_equal(head, 12, b"VP8X"), extended, sides)
+    return sides[0], sides[1]
+
+
+def _palette(encoded: tf.Tensor, told: dict[str, tf.Tensor]) -> tf.Tensor:
     """Return the colours uint8 [256, 3]; black where the file names none."""
-    used = little(head, 46)
+    used = told["bmp_colours"]
     count = tf.where((used > 0) & (used < PALETTE), used, PALETTE)
     size = tf.cast(tf.strings.length(encoded), tf.int64)
-    start = tf.minimum(BMP_HEADER + little(head, BMP_HEADER), size)
+    start = tf.minimum(BMP_HEADER + told["bmp_header"], size)
     entries = tf.io.decode_raw(
         tf.strings.substr(encoded, start, 4 * count), tf.uint8, fixed_length=4 * PALETTE
     )
