@@ -1,5 +1,6 @@
 """What a data set holds, example by example: the facts that the data check judges."""
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,11 +45,11 @@ class Inventory:
 
 def take_inventory(slices: dict[str, Slice], shape: tuple[int, ...]) -> Inventory:
     """Read every example once, images at the network's size `shape` (H, W, C) or vectors (D,)."""
-    rows = [row for name, part in slices.items() for row in _rows(name, part, shape)]
-    columns = zip(*rows, strict=True)
-    facts = [np.array(next(columns)) for _ in range(5)]
+    split = np.repeat(list(slices), [part.count for part in slices.values()])
+    columns = zip(*_rows(slices, shape), strict=True)
+    facts = [np.array(next(columns)) for _ in range(4)]
     pixels = [np.array(column) for column in columns] or [np.empty(0)] * 4
-    return Inventory(*facts, *pixels)
+    return Inventory(split, *facts, *pixels)
 
 
 def pictures(
@@ -56,23 +57,22 @@ def pictures(
 ) -> dict[str, np.ndarray]:
     """Give the images uint8 [H, W, C] of the named examples."""
     found = {}
-    for part in slices.values():
-        for batch in _batches(part, shape):
-            for key, image in zip(batch["key"], batch["tensor"], strict=True):
-                if key.decode() in keys:
-                    found[key.decode()] = image
+    for batch in _batches(slices, shape):
+        for key, image in zip(batch["key"], batch["tensor"], strict=True):
+            if key.decode() in keys:
+                found[key.decode()] = image
     return found
 
 
-def _rows(split: str, part: Slice, shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
-    for batch in _batches(part, shape):
+def _rows(slices: dict[str, Slice], shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+    for batch in _batches(slices, shape):
         facts = [batch[name] for name in ("side", "grey", "brightness") if name in batch]
         for key, label, tensor, *pixels in zip(
             batch["key"], batch["label"], batch["tensor"], *facts, strict=True
         ):
             content = hashlib.blake2b(tensor.tobytes(), digest_size=16).hexdigest()
             looks = [_looks(tensor)] if facts else []
-            yield split, key.decode(), int(label), content, _flaw(tensor), *looks, *pixels
+            yield key.decode(), int(label), content, _flaw(tensor), *looks, *pixels
 
 
 def _flaw(tensor: np.ndarray) -> str:
@@ -87,9 +87,13 @@ def _looks(image: np.ndarray) -> np.uint64:
     return np.packbits(imagehash.dhash(grey).hash).view(np.uint64)[0]
 
 
-def _batches(part: Slice, shape: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+def _batches(slices: dict[str, Slice], shape: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+    """Read the splits one after the other, as one data set: each would be optimised anew."""
     describe = _image if len(shape) == 3 else _vector
-    facts = part.read().map(lambda example: describe(example, shape), tf.data.AUTOTUNE)
+    examples = functools.reduce(
+        tf.data.Dataset.concatenate, [part.read() for part in slices.values()]
+    )
+    facts = examples.map(lambda example: describe(example, shape), tf.data.AUTOTUNE)
     batches: Iterator[dict[str, Any]] = facts.batch(BATCH).prefetch(2).as_numpy_iterator()
     return batches
 
