@@ -88,6 +88,7 @@ app.add_typer(data.app, name="data")
 for verb in (labels.rollback, labels.promote, labels.label, labels.withdraw, labels.repair):
     models.app.command(verb.__name__)(verb)
 models.app.command("keygen")(signing.keygen)
+models.app.command("token")(signing.token)
 models.app.command("sign")(signing.sign)
 models.app.command("verify")(signing.verify)
 models.app.command("show")(lineage.show)

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jobs import caller
 from jobs.golden import LIMIT, Golden
 from jobs.settling import AVAILABLE
 from serving.client import TLS, Client, Options
 from serving.errors import CallError
 
 ASK_AGAIN_SECONDS = 0.5
-ANSWER_SECONDS = 10.0
+ONCE = Options(timeout=10.0, retries=0)
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +33,7 @@ class Probe:
         return [fault for address in addresses if (fault := self._ask(address, deadline))]
 
     def _ask(self, address: str, deadline: float) -> str:
-        with Client(address, Options(timeout=ANSWER_SECONDS, retries=0), self.tls) as client:
+        with Client(address, ONCE, self.tls, caller.metadata()) as client:
             while True:
                 self.check()
                 try:

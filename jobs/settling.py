@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jobs import caller
 from serving.client import TLS, Client, Options
 from serving.errors import CallError, ModelNotFound
 from serving.repair import Lack, Wanted
@@ -64,7 +65,7 @@ class Settling:
 
     def _ask(self, address: str, wanted: Wanted) -> list[Lack]:
         options = Options(timeout=ANSWER_SECONDS, retries=0)
-        with Client(address, options, self.tls) as client:
+        with Client(address, options, self.tls, caller.metadata()) as client:
             found = [_lacks(client, name, set(wanted[name])) for name in wanted]
         return [lack for lacks in found for lack in lacks]
 

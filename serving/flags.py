@@ -19,7 +19,6 @@ from serving.settings import (
     ServerSettings,
     read_batching,
     read_metrics_path,
-    read_tls,
 )
 from serving.stderr import PlainFormatter, keep_stderr, visible
 from serving.version import Retries
@@ -108,6 +107,17 @@ def parser() -> argparse.ArgumentParser:
     ours.add_argument("--request_log_rate", type=float, help="share to log, 0 to 1")
     ours.add_argument("--drain_seconds", type=float, default=30.0, help="patience after SIGTERM")
     _add_switch(ours, "rest_api_ssl", help="TLS for REST as well, of the same --ssl_config_file")
+    ours.add_argument("--listen_address", default="0.0.0.0", help="of gRPC and REST")
+    ours.add_argument(
+        "--tokens", type=Path, help="who may call: lines of a name and a token's SHA-256"
+    )
+    _add_switch(
+        ours,
+        "allow_config_reload",
+        help="HandleReloadConfigRequest from everywhere; else only "
+        "through the Unix socket and with client certificates",
+    )
+    _add_switch(ours, "reflection", default=True, help="describe the services to who asks")
     ours.add_argument(
         "--require_signature", type=Path, help="public key; serve only what is signed with it"
     )
@@ -174,12 +184,15 @@ def _listen(options: argparse.Namespace) -> Listen:
     if options.rest_api_ssl and not options.ssl_config_file:
         raise ConfigError("--rest_api_ssl needs --ssl_config_file")
     return Listen(
-        host="0.0.0.0",  # as tensorflow_model_server, which is made for containers
+        host=options.listen_address,
         port=options.port or None,
         rest_port=options.rest_api_port or None,
         socket=options.grpc_socket_path,
-        tls=_path(options.ssl_config_file, read_tls, None),
+        tls=options.ssl_config_file,
         rest_tls=options.rest_api_ssl,
+        tokens=options.tokens,
+        reload=options.allow_config_reload,
+        reflection=options.reflection,
         cors=options.rest_api_enable_cors_support,
         arguments=_channel_arguments(options.grpc_channel_arguments),
         rest_seconds=options.rest_api_timeout_in_ms / 1e3,

@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import grpc
 import grpc.aio
@@ -104,19 +106,23 @@ def invent(signature: Signature, rows: int) -> Array:
     )
 
 
-def measure(address: str, load: Load, tls: TLS | None = None) -> Measured:
+def measure(
+    address: str, load: Load, tls: TLS | None = None, metadata: Sequence[tuple[str, str]] = ()
+) -> Measured:
     """Put a load on a server and time every request. Not for use inside an event loop.
 
     Messages are encoded once and answers stay undecoded, so the time is the server's and gRPC's.
     Raises CallError when the first request fails; failures after it are counted.
     """
-    return asyncio.run(_measure(address, load, tls))
+    return asyncio.run(_measure(address, load, tls, metadata))
 
 
-async def _measure(address: str, load: Load, tls: TLS | None) -> Measured:
+async def _measure(
+    address: str, load: Load, tls: TLS | None, metadata: Sequence[tuple[str, str]]
+) -> Measured:
     channel = connect(grpc.aio, address, Options(), tls)
     async with channel:
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PREDICT)
+        call = partial(channel.unary_unary(PREDICT), metadata=grpc.aio.Metadata(*metadata))
         try:
             await call(load.request, timeout=PATIENCE, wait_for_ready=True)  # connected, and warm
         except grpc.aio.AioRpcError as error:
@@ -130,7 +136,7 @@ async def _measure(address: str, load: Load, tls: TLS | None) -> Measured:
 
 
 async def _call(
-    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes],
+    call: Callable[..., Awaitable[bytes]],
     load: Load,
     started: float,
     measured: Measured,

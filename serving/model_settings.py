@@ -1,5 +1,6 @@
 """What a server is told to serve, read from text-format files into checked objects."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,11 @@ def _model(entry: Any, store: Path | None) -> ModelSettings:
         raise ConfigError(
             f"Expected model {entry.name} to have an absolute path or URI; "
             f"got base_path()={entry.base_path}"
+        )
+    if store and not Path(os.path.normpath(base_path)).is_relative_to(store):
+        raise ConfigError(
+            f"model {entry.name}: base_path {entry.base_path} is outside of the store {store}, and "
+            "this server serves nothing else"
         )
     policy = _policy(entry.model_version_policy)
     return ModelSettings(entry.name, base_path, policy, dict(entry.version_labels))

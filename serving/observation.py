@@ -52,6 +52,11 @@ class ServerMetrics:
         self.version_latency = metrics.Histogram(
             "convoy_request_seconds", "Time of a request of each version.", by_model, seconds
         )
+        self.callers = metrics.Counter(
+            "convoy_calls_total",
+            "Calls by the name of their token; none: refused.",
+            ("caller", "entrypoint"),
+        )
         self.batch_size = metrics.Histogram(
             "convoy_batch_rows", "Rows computed at once.", ("model_name", "version"), sizes
         )
@@ -90,6 +95,7 @@ class ServerMetrics:
                 self.latency,
                 self.by_version,
                 self.version_latency,
+                self.callers,
                 self.batch_size,
                 self.loads,
                 self.load_latency,

@@ -88,8 +88,9 @@ class Registry:
         return [self._models[name] for name in self._configured]
 
     def ready(self) -> bool:
-        """Whether every version of every model that should be served is."""
-        return not any(model.missing() for model in self.models())
+        """Whether there are models, and every version of them that should be served is."""
+        models = self.models()
+        return bool(models) and not any(model.missing() for model in models)
 
     def problems(self) -> dict[str, str]:
         """What keeps the server from following its configuration, although it serves on."""

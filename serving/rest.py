@@ -48,6 +48,7 @@ _GET = re.compile(
 )
 _AUTHORITY = re.compile(r"^https?://[^/?]*", re.IGNORECASE)  # of a target in absolute form
 
+PROBES = ("/healthz", "/readyz")  # they carry no token
 CORS = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Allow-Methods", "POST, GET"),
@@ -67,7 +68,8 @@ class Rest:
     """Answers requests; knows nothing of sockets.
 
     `metrics_path`: where `metrics_page` is shown; empty for nowhere. `seconds`: what a request may
-    take. `cors`: whether pages of other origins may call (rest_api_enable_cors_support).
+    take. `cors`: whether pages of other origins may call (rest_api_enable_cors_support). `guard`:
+    says whether an Authorization header may call. `problems`: told by /readyz.
     """
 
     def __init__(
@@ -77,8 +79,12 @@ class Rest:
         metrics_path: str = "",
         metrics_page: Callable[[], str] = str,
         cors: bool = False,
+        guard: Callable[[str, str], bool] | None = None,
+        problems: Callable[[], dict[str, str]] = dict,
     ) -> None:
         self._predictor = predictor
+        self._guard = guard
+        self._problems = problems
         self._cors = cors
         self._seconds = seconds
         self._pages: dict[str, Callable[[], Reply]] = {
@@ -93,6 +99,10 @@ class Rest:
     def is_page(self, path: str) -> bool:
         """Return whether a path is that of health, readiness or metrics."""
         return _path(path) in self._pages
+
+    def admits(self, path: str, header: str) -> bool:
+        """Return whether a request with that Authorization header may be read; probes always."""
+        return self._guard is None or _path(path) in PROBES or self._guard(header, "REST")
 
     def answer(self, method: str, path: str, body: bytes, origin: str = "") -> Reply:
         """Return the reply to any request; errors are `{"error": "..."}`.
@@ -188,6 +198,8 @@ class Rest:
     def _ready(self) -> Reply:
         """200 once everything that should be served is, else 503 with what is missing.
 
+        A server without any model is of no use to a balancer, and so not ready.
+
         What keeps the server from following its configuration is told and no reason for 503: it
         serves on what it has, and a balancer that took every replica out would end that.
         """
@@ -195,8 +207,10 @@ class Rest:
         missing: dict[str, str] = {}
         for model in registry.models():
             missing |= model.missing()
+        if not registry.models():
+            missing[""] = "no model is configured"
         content: dict[str, Any] = {"status": "loading" if missing else "ready", "missing": missing}
-        if problems := registry.problems():
+        if problems := self._problems():
             content["problems"] = problems
         return _json(content, 503 if missing else 200)
 

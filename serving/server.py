@@ -13,17 +13,19 @@ from typing import Any, Self
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from tensorflow_serving.apis import (
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
 
+from serving.access import Guard, read_tokens
 from serving.deferred import deferred
-from serving.described import SERVICES
+from serving.described import SERVICES, Reflection, in_threads
 from serving.errors import ConfigError
 from serving.exchange import PREDICT
+from serving.followed import Followed
 from serving.loader import Loader
 from serving.observation import ServerMetrics
 from serving.poller import Poller
@@ -33,6 +35,7 @@ from serving.request_log import DailyFile, RequestLog
 from serving.rest import Rest
 from serving.service import ModelService, PredictionService
 from serving.settings import ServerSettings, bracketed
+from serving.tls import credentials, read_tls
 from serving.watch import ConfigWatch
 from serving.web import WebServer
 
@@ -41,7 +44,16 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS = 0.2  # so long without a knock means that callers have noticed
 GOODBYE_SECONDS = 1.0  # for the last answers to leave
 LOOK_SECONDS = 0.5  # between two looks for a signal
-OTHER_THREADS = 64  # for all methods but Predict; most of them wait for their batch
+OTHER_THREADS = 64  # for all methods but these; most of them wait for their batch
+HEALTH_THREADS = 2
+CONNECTIONS = [  # gRPC's arguments against those who only hold on to one
+    ("grpc.max_concurrent_streams", 1024),  # of one connection; more wait at the caller
+    ("grpc.max_connection_idle_ms", 15 * 60_000),
+    ("grpc.keepalive_time_ms", 60_000),  # a caller that is gone is seen
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+]
+MOST_CALLS = 8192  # under way at a time: a queue of 1,024 for each of a few models
 
 
 class ModelServer:
@@ -74,6 +86,13 @@ class ModelServer:
             ]
         )
         self._health = health.HealthServicer()
+        listen = settings.listen
+        self._tls = Followed(listen.tls, read_tls) if listen.tls else None
+        self._guard = (
+            Guard(Followed(listen.tokens, read_tokens), self.metrics.callers.add)
+            if listen.tokens
+            else None
+        )
         self._web: WebServer | None = None
         self.grpc_address = ""
         self.rest_address = ""
@@ -102,6 +121,8 @@ class ModelServer:
         if self._web:
             self._web.start()
         self._poller.start()
+        for problem in self._problems().values():
+            log.warning("%s", problem)
         log.info("listening grpc=%s rest=%s", self.grpc_address, self.rest_address)
         return True
 
@@ -165,9 +186,11 @@ class ModelServer:
                 self._settings.metrics,
                 self.metrics.page,
                 listen.cors,
+                self._guard.admits if self._guard else None,
+                self._problems,
             )
             limit = self._settings.limits.body_bytes
-            tls = listen.tls if listen.rest_tls else None
+            tls = self._tls if listen.rest_tls else None
             self._web = WebServer(listen.host, listen.rest_port, rest, limit, tls)
             self.rest_address = self._web.address
 
@@ -176,10 +199,13 @@ class ModelServer:
         limit = self._settings.limits.message_bytes
         server = grpc.server(
             ThreadPoolExecutor(OTHER_THREADS, "convoy-grpc"),
+            interceptors=[self._guard] if self._guard else [],
+            maximum_concurrent_rpcs=MOST_CALLS,
             options=[
                 ("grpc.max_send_message_length", limit),
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a share
+                *CONNECTIONS,
                 *listen.arguments,
             ],
         )
@@ -190,21 +216,31 @@ class ModelServer:
         server.add_generic_rpc_handlers((predict,))  # first, and so before the service's own
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(self.registry, self._watch.replace, self.metrics.count), server
+            ModelService(self.registry, self._watch.replace, self.metrics.count, listen.reload),
+            server,
         )
+        health_threads = ThreadPoolExecutor(HEALTH_THREADS, "convoy-health")
+        check = in_threads(health_threads, self._health.Check)
+        self._health.Check = check  # type: ignore[method-assign]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        if listen.reflection:
+            names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
+            add_reflection(Reflection(names), server)
         return server
 
     def _bind(self, address: str) -> int:
-        tls = self._settings.listen.tls
         try:
-            if tls:
-                return self._grpc.add_secure_port(address, tls.credentials())
+            if self._tls:
+                return self._grpc.add_secure_port(address, credentials(self._tls))
             return self._grpc.add_insecure_port(address)
         except RuntimeError as error:
             raise ConfigError(f"cannot listen on {address}: {error}") from None
+
+    def _problems(self) -> dict[str, str]:
+        """What an operator should know although requests are answered."""
+        fault = self._tls.current().fault() if self._tls else ""
+        return self.registry.problems() | ({"certificate": fault} if fault else {})
 
     def _report_health(self) -> None:
         status = health_pb2.HealthCheckResponse

@@ -16,6 +16,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving import description, inference
+from serving.access import RELOAD_IS_OFF, may_reload
 from serving.errors import ConfigError, RequestError
 from serving.predictor import Predictor, Query, Result
 from serving.registry import Registry
@@ -89,12 +90,17 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus and HandleReloadConfigRequest."""
+    """GetModelStatus and HandleReloadConfigRequest, which not everybody may call."""
 
     def __init__(
-        self, registry: Registry, reload: Callable[[Any], None], count: Callable[[str], int]
+        self,
+        registry: Registry,
+        reload: Callable[[Any], None],
+        count: Callable[[str], int],
+        reload_is_open: bool = False,
     ) -> None:
         self._registry = registry
+        self._reload_is_open = reload_is_open
         self._reload_config = reload
         self._count = count  # the value of a counter by TensorFlow Serving's name
 
@@ -104,9 +110,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def HandleReloadConfigRequest(  # noqa: N802
         self, request: Any, context: grpc.ServicerContext
     ) -> Any:
-        return answer(lambda: self._reload(request), context)
+        return answer(lambda: self._reload(request, context), context)
 
-    def _reload(self, request: Any) -> Any:
+    def _reload(self, request: Any, context: grpc.ServicerContext) -> Any:
+        if not may_reload(self._reload_is_open, context):
+            raise RequestError("PERMISSION_DENIED", RELOAD_IS_OFF)
         if request.config.WhichOneof("config") != "model_config_list":
             raise RequestError(
                 "INVALID_ARGUMENT",

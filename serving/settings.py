@@ -5,33 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 from serving import catalog
 from serving.errors import ConfigError
 from serving.model_settings import ModelSettings, read_file, read_models
 from serving.seal import Verifier
 from serving.version import Retries
 from serving.wire import config_pb2
-
-
-@dataclass(frozen=True)
-class ServerTLS:
-    """PEM text: the server's key and certificate, and who signs those of its callers.
-
-    With `ca`, a caller without a certificate signed by it is refused (mutual TLS).
-    """
-
-    key: str
-    certificate: str
-    ca: str = ""
-
-    def credentials(self) -> grpc.ServerCredentials:
-        return grpc.ssl_server_credentials(
-            [(self.key.encode(), self.certificate.encode())],
-            root_certificates=self.ca.encode() or None,
-            require_client_auth=bool(self.ca),
-        )
 
 
 @dataclass(frozen=True)
@@ -85,8 +64,11 @@ class Listen:
     port: int | None = 8500
     rest_port: int | None = 8501
     socket: str = ""  # a Unix socket for gRPC, beside the port
-    tls: ServerTLS | None = None
+    tls: Path | None = None  # an SSLConfig in text format, read again when it changes
     rest_tls: bool = False  # TensorFlow Serving's SSLConfig is for gRPC alone
+    tokens: Path | None = None  # who may call: names and SHA-256 of tokens, read again as well
+    reload: bool = False  # HandleReloadConfigRequest from everywhere
+    reflection: bool = True
     cors: bool = False  # pages of other origins may call the REST API
     arguments: Sequence[tuple[str, Any]] = ()  # gRPC channel arguments
     threads: int = 4  # that read Predict requests; one of them computes, and none waits
@@ -158,18 +140,6 @@ def of_store(store: Path, listen: Listen | None = None) -> ServerSettings:
         store=root,
         listen=listen or Listen(),
         loading=Loading(lenient_labels=True, as_production=False),
-    )
-
-
-def read_tls(path: Path) -> ServerTLS:
-    """Keys and certificates of an SSLConfig file. Raises ConfigError."""
-    config = read_file(path, config_pb2.SSLConfig())
-    if not config.server_key or not config.server_cert:
-        raise ConfigError(f"{path} must have server_key and server_cert, the text of PEM files")
-    if config.client_verify and not config.custom_ca:
-        raise ConfigError(f"{path} asks for client_verify, which needs custom_ca to verify with")
-    return ServerTLS(
-        config.server_key, config.server_cert, config.custom_ca if config.client_verify else ""
     )
 
 

@@ -3,20 +3,20 @@
 import io
 import logging
 import socket
-import ssl
-import tempfile
 import threading
 import zlib
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 from serving import framing
+from serving.access import WANTED
 from serving.connections import Patience, Slots
 from serving.errors import ConfigError, RequestError
+from serving.followed import Followed
 from serving.rest import Reply, Rest, failure
-from serving.settings import ServerTLS, bracketed
+from serving.settings import bracketed
+from serving.tls import ServerTLS
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class WebServer:
         port: int,
         rest: Rest,
         max_body: int,
-        tls: ServerTLS | None = None,
+        tls: Followed[ServerTLS] | None = None,
         slots: Slots | None = None,
     ) -> None:
         try:
@@ -72,12 +72,12 @@ class _Server(ThreadingHTTPServer):
         address: tuple[str, int],
         rest: Rest,
         max_body: int,
-        tls: ServerTLS | None,
+        tls: Followed[ServerTLS] | None,
         slots: Slots,
     ) -> None:
         self.rest = rest
         self.max_body = max_body
-        self.tls = _context(tls) if tls else None
+        self.tls = tls
         self.slots = slots
         self.draining = False
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -114,7 +114,8 @@ class _Server(ThreadingHTTPServer):
     def _secure(self, request: Any) -> Any:
         request.settimeout(HEAD_SECONDS)
         try:
-            return self.tls.wrap_socket(request, server_side=True) if self.tls else request
+            context = self.tls.current().context if self.tls else None
+            return context.wrap_socket(request, server_side=True) if context else request
         except OSError:
             request.close()
             raise
@@ -188,6 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(400, fault)
         elif spare and not self.server.rest.is_page(self.path):
             self._refuse(503, "too many connections; try again", ("Retry-After", RETRY_SECONDS))
+        elif not self.server.rest.admits(self.path, self.headers.get("Authorization", "")):
+            self._refuse(401, WANTED, ("WWW-Authenticate", "Bearer"))
         elif self.command == "POST":
             self._post()
         else:
@@ -260,17 +263,3 @@ def uncompress(body: bytes, limit: int) -> bytes:
     if not reader.eof or reader.unused_data:
         raise framing.FramingError("the body must be one whole gzip stream")
     return content
-
-
-def _context(tls: ServerTLS) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as directory:  # load_cert_chain reads files only
-        key, certificate = Path(directory, "key"), Path(directory, "certificate")
-        key.touch(0o600)
-        key.write_text(tls.key)
-        certificate.write_text(tls.certificate)
-        context.load_cert_chain(certificate, key)
-    if tls.ca:
-        context.load_verify_locations(cadata=tls.ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context

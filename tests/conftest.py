@@ -89,7 +89,10 @@ def own_published(tmp_path: Path, published: Published) -> Published:
 
 @pytest.fixture(scope="session")
 def certificates(once: Once) -> Path:
-    """An authority, a server's and a client's certificate, made with openssl."""
+    """An authority, a server's and a client's certificate, made with openssl.
+
+    `server.ssl` and `mutual.ssl` are SSLConfig files; the second asks callers for a certificate.
+    """
     return once.made("certificates", _make_certificates)
 
 
@@ -106,6 +109,13 @@ def _make_certificates(directory: Path) -> None:
         sign = ["x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key"]
         extra = ["-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.pem"]
         openssl(*sign, *extra)
+    key, certificate, ca = (
+        json.dumps((directory / name).read_text())
+        for name in ("server.key", "server.pem", "ca.pem")
+    )
+    text = f"server_key: {key}\nserver_cert: {certificate}\n"
+    (directory / "server.ssl").write_text(text)
+    (directory / "mutual.ssl").write_text(f"{text}custom_ca: {ca}\nclient_verify: true\n")
 
 
 @pytest.fixture(scope="session")

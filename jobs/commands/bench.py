@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs import console, options
+from jobs import caller, console, options
 from jobs.commands.predict import Address, Label, Model, Version
 from jobs.exits import FAILED, CommandError
 from jobs.images import find_images
@@ -61,10 +61,10 @@ def bench_serving(
     callers = callers or CALLERS
     tls = options.tls(ca, certificate, key)
     try:
-        with Client(address, tls=tls) as client:
+        with Client(address, tls=tls, metadata=caller.metadata()) as client:
             request, sent = _request(client, Target(model, version, label), images, rows)
         loads = [Load(request, sent, count, seconds / len(callers)) for count in callers]
-        found = [_answered(load, measure(address, load, tls)) for load in loads]
+        found = [_answered(load, measure(address, load, tls, caller.metadata())) for load in loads]
     except ValueError as problem:
         raise CommandError(str(problem)) from None
     except CallError as problem:

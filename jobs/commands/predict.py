@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import track
 
-from jobs import console, options
+from jobs import caller, console, options
 from jobs.exits import FAILED, CommandError
 from jobs.images import find_images
 
@@ -58,7 +58,7 @@ def predict(
     images = find_images(files)
     tls = options.tls(ca, certificate, key)
     try:
-        with Client(address, tls=tls) as client:
+        with Client(address, tls=tls, metadata=caller.metadata()) as client:
             stream = _ask(client, images, model, version, label, top)
             predictions = list(_with_progress(stream, len(images)))
     except CallError as problem:

@@ -35,6 +35,28 @@ RequireSignature = Annotated[
         help="Serve only versions that are signed with this key; see `convoy models keygen`.",
     ),
 ]
+SslConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--ssl-config-file",
+        metavar="FILE",
+        help="TLS for gRPC: TensorFlow Serving's SSLConfig, text format. Read again on changes.",
+    ),
+]
+RestSsl = Annotated[bool, typer.Option("--rest-api-ssl", help="TLS for REST as well.")]
+TokensFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--tokens", metavar="FILE", help="Who may call; see `convoy models token`. Unset: everyone."
+    ),
+]
+AllowReload = Annotated[
+    bool,
+    typer.Option(
+        "--allow-config-reload",
+        help="Take HandleReloadConfigRequest from everyone, not only with client certificates.",
+    ),
+]
 
 
 def serve(
@@ -45,6 +67,10 @@ def serve(
     request_log: RequestLogDir = None,
     request_log_rate: Rate = 1.0,
     require_signature: RequireSignature = None,
+    ssl_config_file: SslConfigFile = None,
+    rest_api_ssl: RestSsl = False,
+    tokens: TokensFile = None,
+    allow_config_reload: AllowReload = False,
 ) -> None:
     """Serve a store's models over gRPC and REST until SIGTERM, following what is published."""
     console.load_tensorflow(onednn=False)
@@ -54,10 +80,21 @@ def serve(
     from serving.settings import Listen, of_store
     from serving.store import Store
 
+    if rest_api_ssl and ssl_config_file is None:
+        raise CommandError("--rest-api-ssl needs --ssl-config-file")
+    listen = Listen(
+        host=host,
+        port=port,
+        rest_port=rest_port,
+        tls=ssl_config_file,
+        rest_tls=rest_api_ssl,
+        tokens=tokens,
+        reload=allow_config_reload,
+    )
     try:
         Store(store).create()  # an empty store is served, and filled later
         settings = replace(
-            of_store(store, Listen(host=host, port=port, rest_port=rest_port)),
+            of_store(store, listen),
             verifier=read_verifier(require_signature) if require_signature else None,
             log_directory=request_log,
             log_rate=request_log_rate if request_log else 0.0,

@@ -1,5 +1,6 @@
 """`convoy models keygen`, `sign`, `verify`: who made a version, and whether it is still whole."""
 
+import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,12 @@ PrivateKey = Annotated[
 PublicKey = Annotated[
     Path | None,
     typer.Option("--key", metavar="PUBLIC_KEY", help="Also require a signature by this key."),
+]
+Caller = Annotated[
+    str, typer.Argument(metavar="NAME", help="A caller's name, for logs and metrics.")
+]
+TokensFile = Annotated[
+    Path, typer.Option("--tokens", metavar="FILE", help="What servers take as --tokens.")
 ]
 STORE = Path("models")
 
@@ -52,6 +59,25 @@ def keygen(directory: Directory, json: options.Json = False) -> None:
         return
     console.stdout.print(f"private key, to keep secret: {private}", soft_wrap=True)
     console.stdout.print(f"public key, for servers: {public}", soft_wrap=True)
+
+
+def token(name: Caller, file: TokensFile, json: options.Json = False) -> None:
+    """Make a bearer token for a caller of servers: its SHA-256 joins FILE, and it is shown once."""
+    from serving.access import digest, read_tokens
+    from serving.errors import ConfigError
+
+    made = secrets.token_urlsafe(32)
+    try:
+        if file.exists() and name in read_tokens(file):
+            raise CommandError(f"{file} has a token of {name}: remove its line first")
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(f"{name} {digest(made)}\n")
+    except ConfigError as problem:
+        raise CommandError(str(problem)) from None
+    if json:
+        console.print_json({"name": name, "token": made})
+    else:
+        console.stdout.print(made, soft_wrap=True)
 
 
 def sign(

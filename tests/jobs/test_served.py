@@ -24,9 +24,10 @@ from jobs.release_config import ProbeTLSConfig
 from jobs.rundir import RunDir
 from jobs.settling import Settling
 from pipeline.dataset import Splits
+from serving.access import digest
 from serving.client import Client
 from serving.server import ModelServer
-from serving.settings import Listen, ServerTLS, of_store
+from serving.settings import Listen, of_store
 from serving.store import Store
 from trainer.callbacks import Hooks
 
@@ -194,17 +195,22 @@ def test_a_live_model_that_was_damaged_cannot_be_compared(run, data, tmp_path: P
 
 
 @pytest.fixture(scope="module")
-def secured(store: Store, certificates: Path) -> Iterator[str]:
-    """The address of a server that asks its callers for a certificate too."""
-    key, certificate, ca = (
-        (certificates / name).read_text() for name in ("server.key", "server.pem", "ca.pem")
-    )
-    listen = Listen(port=0, rest_port=None, tls=ServerTLS(key, certificate, ca))
-    with ModelServer(of_store(store.root, listen)) as server:
+def secured(
+    store: Store, certificates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of a server that asks for a certificate and a token, which our commands have."""
+    tokens = tmp_path_factory.mktemp("secured") / "tokens"
+    tokens.write_text(f"us {digest('s3cret')}")
+    listen = Listen(port=0, rest_port=None, tls=certificates / "mutual.ssl", tokens=tokens)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ModelServer(of_store(store.root, listen)) as server,
+    ):
+        patch.setenv("CONVOY_TOKEN", "s3cret")
         yield server.grpc_address
 
 
-def test_commands_speak_tls(secured, certificates, tmp_path):
+def test_commands_speak_tls_and_say_who_they_are(secured, certificates, tmp_path):
     ca, key, certificate = (certificates / name for name in ("ca.pem", "client.key", "client.pem"))
     mutual = ["--ca", ca, "--certificate", certificate, "--key", key]
     Image.new("L", (16, 16)).save(tmp_path / "dark.png")
@@ -225,7 +231,7 @@ def test_commands_speak_tls(secured, certificates, tmp_path):
         assert isinstance(call("predict", tmp_path / "dark.png", *wrong).exception, exception)
 
 
-def test_a_probe_speaks_tls(secured, certificates, images, version, job, run):
+def test_a_probe_speaks_tls_and_says_who_it_is(secured, certificates, images, version, job, run):
     files = {"ca": "ca.pem", "key": "client.key", "certificate": "client.pem"}
     paths = {name: str(certificates / file) for name, file in files.items()}
     chosen = job.publish.model_copy(update={"probe_tls": ProbeTLSConfig(**paths)})

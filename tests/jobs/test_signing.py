@@ -1,6 +1,7 @@
 """Keys are made, versions signed and examined by commands, and a run signs what it publishes."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from jobs.cli import app
 from jobs.exits import CommandError
+from serving.access import read_tokens
 from serving.store import Store
 from tests.support.publishing import put_in_service
 
@@ -94,3 +96,12 @@ def test_a_wrong_key_ends_a_run_before_it_has_begun(workplace):
     assert done.returncode == 2
     assert "publish.signing_key: cannot read the private key none.pem: No such file" in done.stderr
     assert list((workplace.path / "runs" / "tiny").iterdir()) == []
+
+
+def test_a_token_is_shown_once_and_kept_as_its_digest(tmp_path: Path):
+    file = tmp_path / "tokens"
+    made = [json.loads(models("token", name, "--tokens", file, "--json").stdout) for name in "ab"]
+    kept = {told["name"]: sha256(told["token"].encode()).digest() for told in made}
+    assert read_tokens(file) == kept
+    assert not any(told["token"] in file.read_text() for told in made)
+    assert "has a token of a: remove its line first" in str(refusal("token", "a", "--tokens", file))

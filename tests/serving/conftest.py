@@ -82,7 +82,8 @@ def server(served_store: Store) -> Iterator[Any]:
     from serving.server import ModelServer
     from serving.settings import Listen, of_store
 
-    with ModelServer(of_store(served_store.root, Listen(port=0, rest_port=0))) as running:
+    listen = Listen(port=0, rest_port=0, reload=True)
+    with ModelServer(of_store(served_store.root, listen)) as running:
         yield running
 
 

@@ -50,7 +50,7 @@ def test_a_published_version_takes_over_and_a_rollback_returns(
 def test_a_store_that_starts_empty_serves_its_first_model(store: Store, classifiers: list[Path]):
     store.create()
     with serving(store) as (server, client):
-        assert server.registry.ready()
+        assert not server.registry.ready()  # it has nothing to answer with
         version = store.publish("shapes", classifiers[0])
         until(lambda: any(v.state == "AVAILABLE" for v in status(client)))
         assert version_of(client) == version
@@ -187,13 +187,13 @@ def reload(address: str, name: str, base_path: Path, **labels: int) -> None:
 
 
 def test_a_reload_that_adds_a_model_answers_when_it_is_available(
-    store: Store, classifiers: list[Path], tmp_path: Path
+    store: Store, classifiers: list[Path]
 ):
     version = store.publish("shapes", classifiers[0])
-    (tmp_path / "broken" / "1").mkdir(parents=True)
+    (store.root / "broken" / "1").mkdir(parents=True)
     with serving(store) as (server, client):
         with pytest.raises(grpc.RpcError) as caught:
-            reload(server.grpc_address, "broken", tmp_path / "broken")
+            reload(server.grpc_address, "broken", store.root / "broken")
         assert caught.value.code() is grpc.StatusCode.UNKNOWN
         assert (caught.value.details() or "").startswith(
             "1 model(s) did not become available: {{{name: broken version: 1} due to error: "
@@ -257,6 +257,8 @@ def test_a_reload_by_request_replaces_the_models(store: Store, classifiers: list
         ({"stable": 7}, grpc.StatusCode.FAILED_PRECONDITION, "not currently available"),
         ({"base_path": "relative"}, grpc.StatusCode.INVALID_ARGUMENT, "absolute path or URI"),
         ({"name": ""}, grpc.StatusCode.INVALID_ARGUMENT, "needs a name and a base_path"),
+        ({"base_path": "/etc"}, grpc.StatusCode.INVALID_ARGUMENT, "is outside of the store"),
+        ({"base_path": "/models/../.."}, grpc.StatusCode.INVALID_ARGUMENT, "outside of the st"),
     ],
 )
 def test_a_wrong_reload_is_refused_and_changes_nothing(

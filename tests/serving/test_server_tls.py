@@ -1,17 +1,23 @@
 """TLS, of the server alone and of both sides."""
 
+import json
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from serving.client import TLS, Client, Options
 from serving.errors import ServerUnavailable
 from serving.server import ModelServer
-from serving.settings import ServerTLS
 from serving.store import Store
 from tests.support.running import settings, version_of
 
@@ -24,9 +30,7 @@ def mutual(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="module")
 def secured(served_store: Store, certificates: Path, mutual: bool) -> Iterator[ModelServer]:
-    texts = {name: (certificates / name).read_text() for name in ("server.key", "server.pem")}
-    ca = (certificates / "ca.pem").read_text() if mutual else ""
-    tls = ServerTLS(texts["server.key"], texts["server.pem"], ca)
+    tls = certificates / ("mutual.ssl" if mutual else "server.ssl")
     with ModelServer(settings(served_store, tls=tls, rest_tls=True)) as server:
         yield server
 
@@ -64,8 +68,56 @@ def test_rest_is_behind_the_same_tls_when_asked_for(
 
 
 def test_tls_covers_grpc_alone_by_default(served_store: Store, certificates: Path):
-    key, certificate = ((certificates / f"server.{kind}").read_text() for kind in ("key", "pem"))
-    with ModelServer(settings(served_store, tls=ServerTLS(key, certificate))) as server:
+    tls = certificates / "server.ssl"
+    with ModelServer(settings(served_store, tls=tls)) as server:
         url = f"http://{server.rest_address}/v1/models/shapes"
         with urllib.request.urlopen(url, timeout=5) as reply:
             assert b"AVAILABLE" in reply.read()
+
+
+def test_a_new_certificate_is_used_without_a_restart_and_a_broken_file_is_not(
+    served_store: Store, certificates: Path, tmp_path: Path
+):
+    file = tmp_path / "ssl"
+    file.write_text((certificates / "server.ssl").read_text())
+    new = make_certificate(datetime.now(UTC) + timedelta(days=1))
+    with ModelServer(settings(served_store, tls=file, rest_tls=True)) as server:
+        addresses = (server.grpc_address, server.rest_address)
+        first = {certificate_at(address) for address in addresses}
+        file.write_text("server_key: broken")
+        assert {certificate_at(address) for address in addresses} == first
+        file.write_text(new.config)
+        assert {certificate_at(address) for address in addresses} == {new.certificate}
+
+
+def test_an_expired_certificate_is_said(served_store: Store, tmp_path: Path):
+    file = tmp_path / "ssl"
+    file.write_text(make_certificate(datetime.now(UTC) - timedelta(days=1)).config)
+    with ModelServer(settings(served_store, tls=file)) as server:
+        url = f"http://{server.rest_address}/readyz"
+        told = json.loads(urllib.request.urlopen(url, timeout=5).read())
+    assert told["problems"]["certificate"].startswith("the certificate of CN=here expired on ")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A certificate (PEM), and the SSLConfig that serves it."""
+
+    certificate: str
+    config: str
+
+
+def make_certificate(end: datetime) -> Made:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "here")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(end - timedelta(days=9)).not_valid_after(end)
+    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    secret = key.private_bytes(serialization.Encoding.PEM, *plain).decode()
+    return Made(pem, f"server_key: {json.dumps(secret)} server_cert: {json.dumps(pem)}")
+
+
+def certificate_at(address: str) -> str:
+    host, _, port = address.partition(":")
+    return ssl.get_server_certificate((host, int(port)), timeout=10)

@@ -9,7 +9,8 @@ import pytest
 from serving import flags
 from serving.errors import ConfigError
 from serving.model_settings import ModelSettings, Policy, read_models
-from serving.settings import Batching, read_batching, read_metrics_path, read_tls
+from serving.settings import Batching, read_batching, read_metrics_path
+from serving.tls import ServerTLS, read_tls
 
 
 def write(path: Path, text: str) -> Path:
@@ -129,7 +130,7 @@ def test_a_config_file_is_read_with_its_policies(tmp_path: Path):
         tmp_path / "models.config",
         """model_config_list {
           config { name: "a" base_path: "/models/a" model_platform: "tensorflow" }
-          config { name: "b" base_path: "/data/b" model_type: TENSORFLOW
+          config { name: "b" base_path: "/models/deep/b" model_type: TENSORFLOW
                    model_version_policy { all {} } }
           config { name: "c" base_path: "/models/c" model_platform: "tensorflow"
                    model_version_policy { specific { versions: 1 versions: 2 } }
@@ -140,7 +141,7 @@ def test_a_config_file_is_read_with_its_policies(tmp_path: Path):
     )
     assert read_models(path, store=Path("/srv/store")) == [
         ModelSettings("a", Path("/srv/store/a"), Policy(latest=1)),
-        ModelSettings("b", Path("/data/b"), Policy(latest=None)),
+        ModelSettings("b", Path("/srv/store/deep/b"), Policy(latest=None)),
         ModelSettings("c", Path("/srv/store/c"), Policy(specific=frozenset({1, 2})), {"stable": 2}),
         ModelSettings("d", Path("/srv/store/d"), Policy(latest=3)),
     ]
@@ -201,15 +202,18 @@ def test_batching_parameters_are_understood(tmp_path: Path):
         read_batching(write(tmp_path / "b", "speed: 3"))
 
 
-def test_ssl_configuration(tmp_path: Path):
-    found = read_tls(write(tmp_path / "s", 'server_key: "K" server_cert: "C" custom_ca: "A"'))
-    assert (found.key, found.certificate, found.ca) == ("K", "C", "")  # nobody asked to verify
-    text = 'server_key: "K" server_cert: "C" custom_ca: "A" client_verify: true'
-    assert read_tls(write(tmp_path / "s", text)).ca == "A"
+def test_ssl_configuration(certificates: Path, tmp_path: Path):
+    key, pem, ca = ((certificates / n).read_text() for n in ("server.key", "server.pem", "ca.pem"))
+    mutual = (certificates / "mutual.ssl").read_text()
+    assert read_tls(certificates / "mutual.ssl") == ServerTLS(key, pem, ca)
+    unasked = write(tmp_path / "s", mutual.replace("client_verify: true", ""))
+    assert read_tls(unasked) == ServerTLS(key, pem, "")  # nobody asked to verify
     with pytest.raises(ConfigError, match="must have server_key and server_cert"):
         read_tls(write(tmp_path / "s", 'server_key: "K"'))
     with pytest.raises(ConfigError, match="client_verify, which needs custom_ca"):
         read_tls(write(tmp_path / "s", 'server_key: "K" server_cert: "C" client_verify: true'))
+    with pytest.raises(ConfigError, match=r"/s: server_key, server_cert or custom_ca: "):
+        read_tls(write(tmp_path / "s", 'server_key: "K" server_cert: "C"'))
 
 
 @pytest.mark.parametrize(

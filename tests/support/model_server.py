@@ -119,5 +119,6 @@ def _process(forkserver: ForkServer, *arguments: str) -> Iterator[Any]:
             finally:
                 process.kill()
     else:
-        with forkserver.start("-c", CODE, *arguments) as forked:
+        # The one flag without which ours is closed where production is open.
+        with forkserver.start("-c", CODE, "--allow_config_reload", *arguments) as forked:
             yield forked

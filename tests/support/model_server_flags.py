@@ -34,6 +34,7 @@ FLAGS = frozenset(_LISTED.split())
 PROGRAMS = ("tensorflow_model_server", "convoy-model-server", "tensorflow/serving")
 OURS = frozenset(
     {"request_log", "request_log_rate", "drain_seconds", "rest_api_ssl", "require_signature"}
+    | {"allow_config_reload", "listen_address", "reflection", "tokens"}
 )  # of convoy-model-server alone
 _LIST = re.compile(r"^(?:CMD|ENTRYPOINT) (\[.*?\])$", re.MULTILINE | re.DOTALL)
 

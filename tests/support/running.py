@@ -16,7 +16,7 @@ IMAGE = np.zeros((1, 4, 4, 1), np.uint8)
 
 
 def settings(store: Store, poll: float = 0.05, **listen: Any) -> ServerSettings:
-    found = of_store(store.root, Listen(**{"port": 0, "rest_port": 0, **listen}))
+    found = of_store(store.root, Listen(**{"port": 0, "rest_port": 0, "reload": True, **listen}))
     loading = replace(found.loading, poll_config=poll, poll_versions=poll)
     return replace(found, loading=loading)
 
