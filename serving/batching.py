@@ -7,6 +7,9 @@ an idle server adds nothing, and a busy one batches as its load asks.
 Under load, most of a small model's time goes into waking threads, each of which then waits for the
 interpreter: a submitted request has no thread that waits for it, and the one that computes a batch
 hands out the answers and goes on with the next.
+
+Images that take long to decode are computed one batch at a time and in batches of their own: while
+they are, a thread is left for all others.
 """
 
 import threading
@@ -17,12 +20,15 @@ from typing import Any
 
 import numpy as np
 
+from serving import pixels
 from serving.errors import RequestError
 from serving.servable import Answer, Outputs, Servable
 from serving.settings import Batching
 from serving.signature import Signature
 from serving.task import Key, Task, Waiter, late
 from serving.tensors import Array
+
+HEAVY = 16_000_000  # pixels to decode in a request, a fifth of a second
 
 
 class Batcher:
@@ -46,6 +52,7 @@ class Batcher:
         self._queues: OrderedDict[Key, deque[Task]] = OrderedDict()
         self._queued = 0
         self._running = 0  # threads that compute; while there are fewer than allowed, none queues
+        self._decoding = False  # one of them does what takes long to decode
         self._threads = ThreadPoolExecutor(batching.threads, "convoy-batch")
 
     def predict(
@@ -91,13 +98,15 @@ class Batcher:
         rows = _rows(inputs) if signature.batched and signature.fits(inputs) else 0
         if not 0 < rows <= self._batching.max_batch_size:
             return None
-        return Task(_key(name, inputs), inputs, rows, deadline, answer)
+        heavy = pixels.cost(inputs) > HEAVY
+        return Task(_key(name, inputs, heavy), inputs, rows, deadline, answer, heavy)
 
     def _starts(self, task: Task) -> bool:
         """Whether the caller computes the task now; else it is queued. Raises RequestError."""
         with self._lock:
-            if self._running < self._batching.threads:
+            if self._running < self._batching.threads and not (task.heavy and self._decoding):
                 self._running += 1
+                self._decoding |= task.heavy
                 return True
             expired = self._expired() if self._queued >= self._batching.max_queue else []
             full = self._queued >= self._batching.max_queue
@@ -129,7 +138,7 @@ class Batcher:
     def _hand_over(self) -> None:
         """Let another thread compute what is queued: this one's caller has its answer."""
         with self._lock:
-            if not self._queues:
+            if self._first() is None:
                 self._running -= 1
                 return
         self._threads.submit(self._drain)
@@ -139,10 +148,12 @@ class Batcher:
         batch: list[Task] = []
         room = self._batching.max_batch_size
         with self._lock:
-            if not self._queues:
+            key = self._first()
+            if key is None:
                 self._running -= 1
                 return batch
-            key, queue = self._queues.popitem(last=False)
+            queue = self._queues.pop(key)
+            self._decoding |= queue[0].heavy
             while queue and queue[0].rows <= room:
                 task = queue.popleft()
                 room -= task.rows
@@ -151,6 +162,13 @@ class Batcher:
             if queue:
                 self._queues[key] = queue  # at the end: keys take turns
         return batch
+
+    def _first(self) -> Key | None:
+        """The queue whose turn it is; not one that takes long while another such is computed."""
+        allowed = (
+            k for k, queue in self._queues.items() if not (self._decoding and queue[0].heavy)
+        )
+        return next(allowed, None)
 
     def _remove(self, task: Task) -> None:
         """Take a task out of its queue, unless it is being computed."""
@@ -167,6 +185,14 @@ class Batcher:
 
     def _run(self, batch: Sequence[Task]) -> None:
         """Answer every task of a batch. A row that fails must not fail its neighbours."""
+        try:
+            self._answer(batch)
+        finally:
+            if batch[0].heavy:
+                with self._lock:
+                    self._decoding = False
+
+    def _answer(self, batch: Sequence[Task]) -> None:
         waiting = []
         for task in batch:
             if task.expired():
@@ -180,7 +206,7 @@ class Batcher:
                 waiting[0].end(error)
                 return
             for task in waiting:
-                self._run([task])
+                self._answer([task])
         except Exception as error:
             for task in waiting:
                 task.end(RequestError("INTERNAL", f"{type(error).__name__}: {error}"))
@@ -220,10 +246,10 @@ def _rows(inputs: Mapping[str, Array]) -> int:
     return sizes.pop() if len(sizes) == 1 else 0
 
 
-def _key(name: str, inputs: Mapping[str, Array]) -> Key:
+def _key(name: str, inputs: Mapping[str, Array], heavy: bool = False) -> Key:
     """What requests must share to be joined: the signature, types, and shapes of a row."""
     shapes = ((alias, array.dtype, array.shape[1:]) for alias, array in inputs.items())
-    return (name, *sorted(shapes, key=lambda shape: shape[0]))
+    return (name, heavy, *sorted(shapes, key=lambda shape: shape[0]))
 
 
 def _joined(tasks: Sequence[Task], padding: int) -> Mapping[str, Array]:

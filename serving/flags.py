@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,12 @@ def settings(options: argparse.Namespace) -> ServerSettings:
         log_rate=_log_rate(options),
         log_directory=options.request_log,
         drain_seconds=options.drain_seconds,
-        limits=LIMITS,
+        limits=replace(
+            LIMITS,
+            pixels=options.max_image_pixels,
+            request_pixels=options.max_request_pixels,
+            json_values=options.max_json_values,
+        ),
         check_methods=options.enable_signature_method_name_check,
     )
 
@@ -117,6 +123,12 @@ def parser() -> argparse.ArgumentParser:
         help="HandleReloadConfigRequest from everywhere; else only "
         "through the Unix socket and with client certificates",
     )
+    for name, default, what in (
+        ("max_image_pixels", LIMITS.pixels, "of an image after decoding"),
+        ("max_request_pixels", LIMITS.request_pixels, "of all images of a request together"),
+        ("max_json_values", LIMITS.json_values, "values and lists in a REST request"),
+    ):
+        ours.add_argument(f"--{name}", type=int, default=default, help=f"{what}; {default}")
     _add_switch(ours, "reflection", default=True, help="describe the services to who asks")
     ours.add_argument(
         "--require_signature", type=Path, help="public key; serve only what is signed with it"

@@ -18,6 +18,7 @@ from serving.tensors import Array, number
 
 INPUT = "inputs"  # the names that TensorFlow's signature builders give
 CLASSES, SCORES, VALUES = "classes", "scores", "outputs"
+MAX_CONTEXT = 64 << 20  # bytes of a shared context, times the examples that it is merged into
 KINDS = {CLASSIFY: "classification", REGRESS: "regression"}
 
 Task = tuple[Query, str]  # and the name of its method
@@ -61,8 +62,17 @@ def serialized(source: Any) -> Array:
     Raises RequestError when there are none.
     """
     if source.WhichOneof("kind") == "example_list_with_context":
-        context = source.example_list_with_context.context
-        examples = [_in_context(context, e) for e in source.example_list_with_context.examples]
+        context, listed = (
+            source.example_list_with_context.context,
+            source.example_list_with_context.examples,
+        )
+        if (size := context.ByteSize() * len(listed)) > MAX_CONTEXT:
+            raise RequestError(
+                "INVALID_ARGUMENT",
+                f"the context of {len(listed)} examples takes {size} bytes with each of them; at "
+                f"most {MAX_CONTEXT} are allowed",
+            )
+        examples = [_in_context(context, e) for e in listed]
     else:
         examples = list(source.example_list.examples)
     if not examples:

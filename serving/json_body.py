@@ -18,8 +18,19 @@ _INF = re.compile(r'"(?:[^"\\]|\\.)*"|-?\bInf\b')
 _SPACE = " \t\r\n"
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """Return the object. Raises RequestError."""
+def parse(body: bytes, most: int) -> dict[str, Any]:
+    """Return the object. Raises RequestError, also when it may have more than `most` values.
+
+    Each is an object of Python's, 8 to 64 bytes for every two of the body, so they are counted by
+    what separates them before any is made; commas and brackets in texts count as well.
+    """
+    values = body.count(b",") + body.count(b"[") + body.count(b"{")
+    if values > most:
+        raise RequestError(
+            "RESOURCE_EXHAUSTED",
+            f"the body has {values} values and lists, more than the limit of {most}. Send several "
+            "smaller requests, or images as files",
+        )
     try:
         found = _decode(body.decode("utf-8-sig").lstrip(_SPACE))
     except (ValueError, RecursionError) as error:

@@ -5,6 +5,7 @@ format: `{"inputs": ...}` gives `{"outputs": ...}`, one entry a tensor. Bytes: `
 """
 
 import base64
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from serving.errors import RequestError
 from serving.json_examples import to_bytes
 from serving.signature import Signature, Spec, type_name
-from serving.tensors import Array, number, numpy_type
+from serving.tensors import MAX_RANK, Array, number, numpy_type
 
 _KINDS = "biufO"  # of the NumPy types that JSON can say: no complex numbers, and no bfloat16
 
@@ -165,12 +166,10 @@ def _all_int(array: Array) -> bool:
 
 def _read_strings(value: Any) -> Array:
     shape = _shape_of(value)
-    array = np.empty(shape, np.object_)
     flat = list(_leaves(value, len(shape)))
-    if len(flat) != array.size:
+    if len(flat) != math.prod(shape) or len(shape) > MAX_RANK:  # before it is made: it may be huge
         raise _malformed("Encountered list of inconsistent lengths or nesting")
-    array[...] = np.array([*flat, b""], np.object_)[:-1].reshape(shape)
-    return array
+    return np.array([*flat, b""], np.object_)[:-1].reshape(shape)
 
 
 def _shape_of(value: Any) -> tuple[int, ...]:

@@ -3,25 +3,82 @@
 A few hundred bytes can promise gigapixels. Formats: PNG, JPEG, GIF, BMP and WebP specifications.
 """
 
+import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+
+from google.protobuf.message import DecodeError
+from tensorflow.core.example.example_pb2 import Example
 
 from serving.errors import RequestError
+from serving.settings import Limits
+from serving.tensors import Array
+
+EXAMPLES = "examples"  # the input of a signature that takes serialized tf.Examples
 
 # Start-of-frame markers of JPEG (ITU T.81, table B.1): C0 to CF without DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_ALONE = frozenset(range(0xD0, 0xD8)) | {0x01}  # markers that no length follows
+_ALONE = frozenset(range(0xD0, 0xD8)) | {0x00, 0x01}  # markers that no length follows
+_FILL = re.compile(rb"\xff+")  # any number of them may stand before a marker
+MOST_SEGMENTS = 1000  # photographs have some twenty, and a colour profile fills 255 at most
+MOST_BLOCKS = 10_000  # of a GIF's extensions, 2 MB, before its first frame
+SCANS = 4
 
 
-def check(images: Iterable[bytes], limit: int) -> None:
-    """Raises RequestError for an image of more than `limit` pixels; what is no image passes."""
-    for encoded in images:
+def check(inputs: Mapping[str, Array], limits: Limits) -> None:
+    """Raise RequestError for images whose decoding would take too long, by their headers."""
+    total = 0
+    for encoded in _images(inputs):
         width, height = dimensions(encoded) or (0, 0)
-        if width * height > limit:
+        if width * height > limits.pixels:
             raise RequestError(
                 "INVALID_ARGUMENT",
-                f"an image of {width} x {height} pixels is larger than the limit of {limit} pixels",
+                f"an image of {width} x {height} pixels is larger than the limit of "
+                f"{limits.pixels} pixels",
             )
+        total += width * height * passes(encoded)
+        if total > limits.request_pixels:
+            raise RequestError(
+                "INVALID_ARGUMENT",
+                "the images of this request take more to decode than the "
+                f"{limits.request_pixels} pixels that all may have together. Send several smaller "
+                "requests",
+            )
+
+
+def cost(inputs: Mapping[str, Array]) -> int:
+    """Return the pixels that are to be decoded, each as often as a decoder goes over it."""
+    sizes = ((dimensions(encoded) or (0, 0), passes(encoded)) for encoded in _images(inputs))
+    return sum(width * height * times for (width, height), times in sizes)
+
+
+def _images(inputs: Mapping[str, Array]) -> Iterator[bytes]:
+    """Every byte string that may be an image, inside of tf.Examples too."""
+    for name, array in inputs.items():
+        if array.dtype == object:
+            yield from array.ravel()
+            if name == EXAMPLES:
+                for record in array.ravel():
+                    yield from _byte_features(record)
+
+
+def _byte_features(record: bytes) -> list[bytes]:
+    """Every byte string in a serialized tf.Example; none when it cannot be parsed."""
+    try:
+        features = Example.FromString(record).features.feature.values()
+    except DecodeError:  # the graph will say what is wrong
+        return []
+    return [value for feature in features for value in feature.bytes_list.value]
+
+
+def passes(encoded: bytes) -> int:
+    """How often a decoder goes over all pixels, in units of a plain image's one time.
+
+    A progressive JPEG has about ten scans and takes twice as long as a plain one. Each begins with
+    a marker that compressed data cannot contain; the few more in metadata do not matter.
+    """
+    scans = encoded.count(b"\xff\xda") if encoded.startswith(b"\xff\xd8") else 1
+    return -(-scans // SCANS) or 1
 
 
 def dimensions(encoded: bytes) -> tuple[int, int] | None:
@@ -31,7 +88,7 @@ def dimensions(encoded: bytes) -> tuple[int, int] | None:
     """
     try:
         return _dimensions(encoded)
-    except (struct.error, IndexError, StopIteration):  # cut short: the decoder will say so
+    except (struct.error, IndexError):  # cut short: the decoder will say so
         return None
 
 
@@ -40,7 +97,7 @@ def _dimensions(data: bytes) -> tuple[int, int] | None:
         width, height = struct.unpack_from(">II", data, 16)
         return width, height
     if data.startswith(b"\xff\xd8"):
-        return next(_jpeg_frames(data))
+        return _jpeg_frame(data)
     if data.startswith((b"GIF87a", b"GIF89a")):
         return _gif(data)
     if data.startswith(b"BM"):
@@ -54,30 +111,38 @@ def _dimensions(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _jpeg_frames(data: bytes) -> Iterator[tuple[int, int]]:
+def _jpeg_frame(data: bytes) -> tuple[int, int] | None:
+    """The size in the first frame's header; None where no frame comes within MOST_SEGMENTS."""
     position = 2
-    while True:
-        position = data.index(b"\xff", position) if b"\xff" in data[position:] else len(data)
-        marker = data[position + 1]
+    for _ in range(MOST_SEGMENTS):
+        start = _FILL.search(data, position)
+        if start is None:
+            return None
+        marker, position = data[start.end()], start.end() + 1
         if marker in _FRAMES:
-            height, width = struct.unpack_from(">HH", data, position + 5)
-            yield width, height
-        if marker == 0xFF:  # padding
-            position += 1
-        elif marker == 0 or marker in _ALONE:
-            position += 2
-        else:
-            position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+            height, width = struct.unpack_from(">HH", data, position + 3)
+            return width, height
+        if marker not in _ALONE:
+            position += struct.unpack_from(">H", data, position)[0]
+    raise RequestError(
+        "INVALID_ARGUMENT", f"a JPEG of more than {MOST_SEGMENTS} segments before its first frame"
+    )
 
 
 def _gif(data: bytes) -> tuple[int, int]:
     """The screen, or the first frame should that reach beyond it."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    blocks = 0
     while data[position] == 0x21:  # extensions: a label, then sub-blocks up to an empty one
         position += 2
         while data[position]:
             position += data[position] + 1
+            blocks += 1
+            if blocks > MOST_BLOCKS:
+                raise RequestError(
+                    "INVALID_ARGUMENT", f"a GIF of more than {MOST_BLOCKS} blocks before its frame"
+                )
         position += 1
     if data[position] == 0x2C:
         left, top, across, down = struct.unpack_from("<HHHH", data, position + 1)

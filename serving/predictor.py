@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tensorflow.core.example.example_pb2 import Example
+import numpy as np
 
 from serving import pixels
 from serving.errors import RequestError
@@ -15,11 +15,10 @@ from serving.registry import Registry
 from serving.servable import Outputs, Servable
 from serving.settings import Limits
 from serving.signature import Signature
-from serving.tensors import Array
+from serving.tensors import Array, to_array
 from serving.version import Version
 
 DEFAULT_SIGNATURE = "serving_default"
-EXAMPLES = "examples"  # the input of a signature that takes serialized tf.Examples
 
 
 class Query(NamedTuple):  # made for every request, and a frozen dataclass takes four times as long
@@ -79,12 +78,13 @@ class Predictor:
     def submit(
         self,
         query: Query,
-        inputs: Mapping[str, Array],
+        inputs: Mapping[str, Any],
         answer: Callable[[Result | RequestError], None],
     ) -> None:
         """Check now; compute and tell `answer`, which must not raise, now or later.
 
-        Raises RequestError when `answer` will never be told.
+        `inputs`: TensorProtos, of which arrays are made when they are what the model takes. Raises
+        RequestError when `answer` will never be told.
         """
         passage = _Passage(self, query, inputs)
 
@@ -141,10 +141,11 @@ class Predictor:
 class _Passage:
     """One request, from its entry, which keeps a version in memory, until it leaves."""
 
-    def __init__(self, predictor: Predictor, query: Query, inputs: Mapping[str, Array]) -> None:
+    def __init__(self, predictor: Predictor, query: Query, sent: Mapping[str, Any]) -> None:
         self._predictor = predictor
         self._query = query
-        self.inputs = inputs
+        self._sent = sent
+        self.inputs: Mapping[str, Array] = {}
         self._started = time.perf_counter()
         self._inside = False
         self._version: Version | None = None
@@ -160,10 +161,10 @@ class _Passage:
         )
         signature = _signature(query, servable.signatures)
         self._signature = query.signature
-        self.inputs = signature.completed(self.inputs)
-        signature.check(self.inputs)
+        signature.check(self._sent, predictor.limits.rows)
         signature.check_outputs(query.outputs)
-        _check_size(self.inputs, predictor.limits)
+        self.inputs = signature.completed(_arrays(self._sent))
+        pixels.check(self.inputs, predictor.limits)
         return servable
 
     def result(self, outputs: Mapping[str, Array]) -> Result:
@@ -184,19 +185,15 @@ class _Passage:
         self._predictor.observe(Observation(*about, status, seconds, self.inputs, outputs or {}))
 
 
-def _check_size(inputs: Mapping[str, Array], limits: Limits) -> None:
-    for name, array in inputs.items():
-        if array.ndim and limits.rows and len(array) > limits.rows:
-            raise RequestError(
-                "INVALID_ARGUMENT",
-                f"input {name} has {len(array)} rows, more than the limit of {limits.rows}. "
-                "Send several smaller requests.",
-            )
-        if array.dtype == object:
-            pixels.check(array.ravel(), limits.pixels)
-            if name == EXAMPLES:
-                for record in array.ravel():
-                    pixels.check(_byte_features(record), limits.pixels)
+def _arrays(sent: Mapping[str, Any]) -> dict[str, Array]:
+    """The arrays of checked TensorProtos; arrays stay as they are. Raises RequestError."""
+    found = {}
+    for name, value in sent.items():
+        try:
+            found[name] = value if isinstance(value, np.ndarray) else to_array(value)
+        except ValueError as error:
+            raise RequestError("INVALID_ARGUMENT", f"input {name}: {error}") from None
+    return found
 
 
 def _signature(query: Query, signatures: Mapping[str, Signature]) -> Signature:
@@ -206,12 +203,3 @@ def _signature(query: Query, signatures: Mapping[str, Signature]) -> Signature:
     raise RequestError(
         "FAILED_PRECONDITION", f'Serving signature key "{query.signature}" not found.'
     )
-
-
-def _byte_features(record: bytes) -> list[bytes]:
-    """Every byte string in a serialized tf.Example; none when it cannot be parsed."""
-    try:
-        features = Example.FromString(record).features.feature.values()
-    except Exception:  # protobuf's own DecodeError; the graph will say what is wrong
-        return []
-    return [value for feature in features for value in feature.bytes_list.value]

@@ -3,8 +3,10 @@
 import json
 import logging
 import re
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
@@ -18,6 +20,8 @@ from serving import description, inference, json_body, json_tensors, layout, met
 from serving.errors import RequestError
 from serving.json_examples import read_examples
 from serving.predictor import DEFAULT_SIGNATURE, Predictor, Query
+from serving.signature import Signature
+from serving.tensors import Array
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,7 @@ _GET = re.compile(
 )
 _AUTHORITY = re.compile(r"^https?://[^/?]*", re.IGNORECASE)  # of a target in absolute form
 
+LARGE = 1 << 20  # bytes of a body, 10 ms of parsing that no other thread may interrupt
 PROBES = ("/healthz", "/readyz")  # they carry no token
 CORS = (
     ("Access-Control-Allow-Origin", "*"),
@@ -85,6 +90,7 @@ class Rest:
         self._predictor = predictor
         self._guard = guard
         self._problems = problems
+        self._parsing = threading.Lock()
         self._cors = cors
         self._seconds = seconds
         self._pages: dict[str, Callable[[], Reply]] = {
@@ -143,18 +149,45 @@ class Rest:
         return self._run(query, body)
 
     def _run(self, query: Query, content: bytes) -> Reply:
-        with self._predictor.reading(query):
-            body = json_body.parse(content)
-            query = query._replace(signature=_signature_name(body))
+        with self._alone(content, query.deadline):
+            query, inputs, rows = self._read(query, content)
         if query.api == "predict":
-            booleans = b"true" in content or b"false" in content
-            found = json.dumps(self._predict(query, body, booleans), ensure_ascii=False)
+            result = self._predictor.predict(query, inputs)
+            text = json_tensors.write_outputs(result.outputs, rows)
+            found = json.dumps(text, ensure_ascii=False)
             return Reply(200, found.encode(errors="surrogateescape") + b"\n")
-        return _json(self._classify_or_regress(query, body))
+        return _json(self._classify_or_regress(query, inputs))
 
-    def _predict(self, query: Query, body: Mapping[str, Any], booleans: bool) -> dict[str, Any]:
+    @contextmanager
+    def _alone(self, content: bytes, deadline: float | None) -> Iterator[None]:
+        """Let one large body at a time be parsed: each takes many times its bytes meanwhile."""
+        if len(content) < LARGE:
+            yield
+        elif self._parsing.acquire(timeout=max(0.0, (deadline or 0.0) - time.monotonic())):
+            try:
+                yield
+            finally:
+                self._parsing.release()
+        else:
+            raise RequestError("UNAVAILABLE", "other large requests are being read; try again")
+
+    def _read(self, query: Query, content: bytes) -> tuple[Query, Any, bool]:
+        """The query with its signature, what it is asked about, and whether in rows."""
+        with self._predictor.reading(query):
+            body = json_body.parse(content, self._predictor.limits.json_values)
+            query = query._replace(signature=_signature_name(body))
+        if query.api != "predict":
+            with self._predictor.reading(query):
+                return query, inference.serialized(read_examples(body)), True
+        booleans = b"true" in content or b"false" in content
+        signature = self._signature(query)
+        with self._predictor.reading(query):
+            inputs = json_tensors.read_inputs(body, signature, booleans)
+        return query, inputs, "instances" in body
+
+    def _signature(self, query: Query) -> Signature:
         try:
-            signature = self._predictor.signature(query)
+            return self._predictor.signature(query)
         except RequestError as error:
             if error.code != "FAILED_PRECONDITION":
                 raise
@@ -162,14 +195,8 @@ class Rest:
                 "INVALID_ARGUMENT",
                 f'Serving signature name: "{query.signature}" not found in signature def',
             ) from None
-        with self._predictor.reading(query):
-            inputs = json_tensors.read_inputs(body, signature, booleans)
-        result = self._predictor.predict(query, inputs)
-        return json_tensors.write_outputs(result.outputs, rows="instances" in body)
 
-    def _classify_or_regress(self, query: Query, body: Mapping[str, Any]) -> dict[str, Any]:
-        with self._predictor.reading(query):
-            examples = inference.serialized(read_examples(body))
+    def _classify_or_regress(self, query: Query, examples: Array) -> dict[str, Any]:
         if query.api == "regress":
             result, _ = inference.regress(self._predictor, query, examples)
             return {"results": [_shortest(regression.value) for regression in result.regressions]}

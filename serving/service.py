@@ -21,7 +21,7 @@ from serving.errors import ConfigError, RequestError
 from serving.predictor import Predictor, Query, Result
 from serving.registry import Registry
 from serving.spec import check_spec, read_query, write_spec
-from serving.tensors import Array, fill_typed, to_array
+from serving.tensors import fill_typed
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,6 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def _start(self, request: Any, context: grpc.ServicerContext, end: Ending) -> None:
         check_spec(request)
         query = read_query(request.model_spec, context, "predict", request.output_filter)
-        with self._predictor.reading(query):
-            inputs = read_inputs(request.inputs)
 
         def computed(outcome: Result | RequestError) -> None:
             try:
@@ -64,7 +62,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 log.exception("request failed")
                 end(RequestError("INTERNAL", f"{type(error).__name__}: {error}"))
 
-        self._predictor.submit(query, inputs, computed)
+        self._predictor.submit(query, request.inputs, computed)
 
     def _classify(self, request: Any, context: grpc.ServicerContext) -> Any:
         query = read_query(request.model_spec, context, "classify")
@@ -149,17 +147,6 @@ def answer(compute: Callable[[], Response], context: grpc.ServicerContext) -> Re
     except Exception as error:
         log.exception("request failed")
         _abort(context, RequestError("INTERNAL", f"{type(error).__name__}: {error}"))
-
-
-def read_inputs(tensors: Any) -> dict[str, Array]:
-    """Arrays of a map of TensorProtos. Raises RequestError."""
-    inputs = {}
-    for name, tensor in tensors.items():
-        try:
-            inputs[name] = to_array(tensor)
-        except ValueError as error:
-            raise RequestError("INVALID_ARGUMENT", f"input {name}: {error}") from None
-    return inputs
 
 
 def _abort(context: grpc.ServicerContext, error: RequestError) -> NoReturn:

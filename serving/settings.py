@@ -53,7 +53,9 @@ class Limits:
     message_bytes: int = 64 << 20  # 445 images of 224 x 224 x 3; gRPC's own 4 MiB are 27
     body_bytes: int = 64 << 20  # of a REST request
     pixels: int = 64_000_000  # an image after decoding; 48-megapixel photographs pass
+    request_pixels: int = 256_000_000  # all images together, 3 s of decoding; 21 of 12 megapixels
     rows: int = 4096  # of a request's batch; 0 is no limit
+    json_values: int = 8_000_000  # with its lists; 53 images of 224 x 224 x 3
 
 
 @dataclass(frozen=True)

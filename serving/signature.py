@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving.errors import RequestError
-from serving.tensors import NAMES, Array, number, to_array
+from serving.tensors import NAMES, STRING, Array, Claim, claim, to_array
 
 PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"
@@ -57,21 +57,26 @@ class Signature:
         """Return the inputs with the defaults of those that were left out."""
         return {**self.defaults, **inputs} if self.defaults else inputs
 
-    def check(self, inputs: Mapping[str, Array]) -> None:
+    def check(self, inputs: Mapping[str, Any], rows: int = 0) -> None:
         """Raise RequestError unless names and types are as exported, and shapes where they matter.
 
-        They matter for tensors of CHECKED_RANK and above.
+        `inputs`: arrays, or TensorProtos, of which no array is made. Shapes matter for tensors of
+        CHECKED_RANK and above, and the first dimension when there may only be so many `rows`.
         """
-        if len(inputs) != len(self.inputs):
-            raise RequestError("INVALID_ARGUMENT", _wrong_count(set(inputs), set(self.inputs)))
-        for name, array in inputs.items():
+        sent = self.defaults.keys() | inputs.keys() if self.defaults else inputs.keys()
+        if len(sent) != len(self.inputs):
+            raise RequestError("INVALID_ARGUMENT", _wrong_count(set(sent), set(self.inputs)))
+        for name, value in inputs.items():
             if name not in self.inputs:
                 raise RequestError(
                     "INVALID_ARGUMENT",
                     f"input tensor alias not found in signature: {name}. "
                     f"Inputs expected to be in the set {_set(self.inputs)}.",
                 )
-            _check_tensor(name, self.inputs[name], array)
+            try:
+                _check_tensor(name, self.inputs[name], claim(value), rows)
+            except ValueError as error:
+                raise RequestError("INVALID_ARGUMENT", f"input {name}: {error}") from None
 
     def check_outputs(self, names: Collection[str]) -> None:
         """Raise RequestError for an output that the model does not have, or asked for twice."""
@@ -113,23 +118,28 @@ def _shape(info: Any) -> tuple[int, ...] | None:
     return tuple(dim.size for dim in info.tensor_shape.dim)
 
 
-def _check_tensor(name: str, spec: Spec, array: Array) -> None:
-    dtype = number(array.dtype)
-    if dtype != spec.dtype:
+def _check_tensor(name: str, spec: Spec, sent: Claim, rows: int) -> None:
+    if sent.dtype != spec.dtype:
         raise RequestError(
             "INVALID_ARGUMENT",
-            f"Type mismatch: actual {type_name(dtype)} vs. expect {type_name(spec.dtype)}",
+            f"Type mismatch: actual {type_name(sent.dtype)} vs. expect {type_name(spec.dtype)}",
         )
-    checked = max(array.ndim, len(spec.shape or ())) >= CHECKED_RANK
-    if checked and spec.shape is not None and not _fits(array.shape, spec.shape):
+    checked = max(len(sent.shape), len(spec.shape or ())) >= CHECKED_RANK
+    if checked and spec.shape is not None and not _fits(sent.shape, spec.shape):
         raise RequestError(
             "INVALID_ARGUMENT",
-            f"input {name} has shape {_dims(array.shape)}, expected {_dims(spec.shape)}",
+            f"input {name} has shape {_dims(sent.shape)}, expected {_dims(spec.shape)}",
         )
     # Strings are encoded images more often than not, so an empty batch of them is one of images.
-    if 0 in array.shape and (checked or array.dtype == object):
+    if 0 in sent.shape and (checked or sent.dtype == STRING):
         raise RequestError(
-            "INVALID_ARGUMENT", f"input {name} is empty: its shape is {_dims(array.shape)}"
+            "INVALID_ARGUMENT", f"input {name} is empty: its shape is {_dims(sent.shape)}"
+        )
+    if rows and sent.shape and sent.shape[0] > rows:
+        raise RequestError(
+            "INVALID_ARGUMENT",
+            f"input {name} has {sent.shape[0]} rows, more than the limit of {rows}. "
+            "Send several smaller requests.",
         )
 
 

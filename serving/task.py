@@ -25,6 +25,7 @@ class Task:
     rows: int
     deadline: float | None
     answer: Answer
+    heavy: bool = False  # it takes long to decode
 
     def expired(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline

@@ -5,7 +5,7 @@ Written against the fields alone, so it serves both our own wire messages and Te
 
 import math
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ Array = NDArray[Any]
 
 # Types without a name in our own wire messages, and complex ones without a field: a server has
 # TensorFlow's messages, which have both.
+STRING: Final = int(predict_pb2.DT_STRING)
 _COMPLEX64: Final = 8
 _BFLOAT16: Final = 14
 _COMPLEX128: Final = 18
@@ -45,7 +46,8 @@ NAMES: Final = {
     number: name.removeprefix("DT_").lower() for name, number in predict_pb2.DataType.items()
 } | {_COMPLEX64: "complex64", _COMPLEX128: "complex128", _BFLOAT16: "bfloat16"}
 
-MAX_BYTES: Final = 1 << 30  # a shape can promise what the message does not carry
+MAX_BYTES: Final = 1 << 30
+MAX_REPEATED: Final = 64 << 20  # bytes of a tensor whose shape promises more than its message has
 MAX_RANK: Final = 64  # NumPy's
 
 
@@ -98,16 +100,42 @@ def fill_typed(proto: Any, array: Array) -> None:
         getattr(proto, _TYPES[dtype][1]).extend(array.ravel().tolist())
 
 
+class Claim(NamedTuple):
+    """What a TensorProto says of itself: TensorFlow's number of its type, and its shape."""
+
+    dtype: int
+    shape: tuple[int, ...]
+
+
+def claim(value: Any) -> Claim:
+    """Return what a TensorProto, or an array, is to be, before anything of its size is made.
+
+    Raises ValueError for a type or shape that no array has, or whose values do not fill it.
+    """
+    if isinstance(value, np.ndarray):
+        return Claim(number(value.dtype), value.shape)
+    dtype, shape = numpy_type(value.dtype), _shape(value)
+    size = math.prod(shape)
+    if size * dtype.itemsize > MAX_BYTES:
+        raise ValueError(f"a tensor of shape {list(shape)} is larger than {MAX_BYTES} bytes")
+    if not value.tensor_content and size * dtype.itemsize > MAX_REPEATED:
+        carried = len(getattr(value, _TYPES.get(value.dtype, (None, "half_val"))[1], ()))
+        if carried < size:
+            raise ValueError(
+                f"a tensor of shape {list(shape)} would repeat the last of {carried} values; "
+                f"a repeated one may take {MAX_REPEATED} bytes"
+            )
+    return Claim(value.dtype, shape)
+
+
 def to_array(proto: Any) -> Array:
     """The array of a TensorProto; read-only where it views the message's bytes.
 
     As in TensorFlow, a typed field with fewer values than elements repeats its last one. Raises
     ValueError when dtype, shape and values do not fit together.
     """
+    shape = claim(proto).shape
     dtype = numpy_type(proto.dtype)
-    shape = _shape(proto)
-    if math.prod(shape) * dtype.itemsize > MAX_BYTES:
-        raise ValueError(f"a tensor of shape {list(shape)} is larger than {MAX_BYTES} bytes")
     if proto.tensor_content:
         return _from_content(proto.tensor_content, dtype, shape)
     return _from_values(proto, dtype, shape)

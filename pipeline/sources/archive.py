@@ -13,7 +13,7 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -27,6 +27,10 @@ from pipeline.whole import clear
 SUFFIXES = (".zip", ".tar.gz", ".tgz", ".tar")
 MOST_FILES = 5_000_000
 MOST_BYTES = 1 << 40  # 1 TiB, unpacked
+BLOCK = 4096  # bytes that a file takes on a disk, empty or not
+LONGEST_NAME = 255  # bytes, of the file systems in use
+LONGEST_PATH = 2048  # half of what the system takes: it begins elsewhere
+MOST_METADATA = 1 << 20  # bytes of a tar's extended header; names and times need a hundred
 MOST_TIMES_LARGER = 200  # than the archive; images are compressed already, bombs reach 1,000
 UTF8_FLAG = 0x800  # of a zip entry, "APPNOTE.TXT" 4.4.4
 ENCRYPTED_FLAG = 0x1
@@ -37,6 +41,10 @@ METHODS = {  # of compression, "APPNOTE.TXT" 4.4.5, which zipfile reads
     zipfile.ZIP_LZMA,
 }
 ZIP_MAGIC = b"PK\3\4"
+SAYS_MORE = (  # types of tar's headers that are about the next member, or all that follow
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 TAR_MODES = {b"\x1f\x8b": "r:gz", b"BZh": "r:bz2", b"\xfd7zXZ": "r:xz"}
 METHOD_NAMES = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
 DAMAGE = (  # what zipfile, tarfile and those below them raise
@@ -61,8 +69,17 @@ class Member:
 class Header(tarfile.TarInfo):
     """A header that is damaged, or missing, is an error: tarfile takes it for the end.
 
-    The end is a block of zeros (cpython#120740).
+    The end is a block of zeros (cpython#120740). What stands before a member to say more of it is
+    read whole by tarfile, so it may not be large.
     """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header from its block."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in SAYS_MORE and header.size > MOST_METADATA:
+            raise tarfile.ReadError(f"it has a header of {header.size:,} bytes")
+        return header
 
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
@@ -131,10 +148,10 @@ def _unpack_into(archive: Path, directory: Path) -> None:
     try:
         if _is_zip(archive):
             with zipfile.ZipFile(archive) as zipped:
-                _write(archive, list(_zip_members(zipped)), directory)
+                _write(archive, _checked(archive, _zip_members(zipped)), directory)
         else:
             with tarfile.open(archive, _tar_mode(archive), tarinfo=Header) as tarred:
-                _write(archive, list(_tar_members(tarred)), directory)
+                _write(archive, _checked(archive, _tar_members(tarred)), directory)
     except DAMAGE as problem:
         if isinstance(problem, OSError) and problem.errno is not None:
             raise  # of a full disk, say: what is unpacked stays, and is gone on with
@@ -157,8 +174,9 @@ def _starts_with(path: Path, magic: bytes) -> bool:
 
 
 def _write(archive: Path, members: list[Member], directory: Path) -> None:
-    _check(archive, members)
-    last = {directory / name: member for name, member in _places(members).items()}
+    places = _places(members)
+    _check_places(archive, places)
+    last = {directory / name: member for name, member in places.items()}
     budget = sum(member.size for member in last.values())
     for path, member in last.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -186,19 +204,43 @@ def _places(members: list[Member]) -> dict[str, Member]:
     return places
 
 
-def _check(archive: Path, members: list[Member]) -> None:
+def _check_places(archive: Path, places: Collection[str]) -> None:
+    above = {str(parent) for name in places for parent in PurePosixPath(name).parents}
+    if both := sorted(above.intersection(str(PurePosixPath(name)) for name in places)):
+        raise ValueError(f"{archive}: {both[0]!r} is a file and a directory at once")
+
+
+def _checked(archive: Path, members: Iterable[Member]) -> list[Member]:
+    """Read the members to the last, or to the first that says what the archive is."""
+    found, size = [], 0
+    most = min(MOST_BYTES, max(MOST_TIMES_LARGER * archive.stat().st_size, 1 << 20))
     for member in members:
-        path = PurePosixPath(member.name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-            raise ValueError(f"{archive}: {member.name!r} lies outside of its directory")
-        if member.is_link:
-            raise ValueError(f"{archive}: {member.name!r} is a link; only files are taken")
-    size, most = sum(m.size for m in members), MOST_TIMES_LARGER * archive.stat().st_size
-    if len(members) > MOST_FILES or size > min(MOST_BYTES, max(most, 1 << 20)):
+        _check(archive, member)
+        found.append(member)
+        size += max(member.size, BLOCK)
+        if len(found) > MOST_FILES or size > most:
+            raise ValueError(
+                f"{archive} would unpack to {len(found):,} files of {size:,} bytes or more; at "
+                f"most {MOST_FILES:,} files and {MOST_TIMES_LARGER} times the archive's size are "
+                "taken"
+            )
+    return found
+
+
+def _check(archive: Path, member: Member) -> None:
+    path = PurePosixPath(member.name.replace("\\", "/"))
+    if not path.parts:
+        raise ValueError(f"{archive}: a file is named {member.name!r}, which is no name")
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise ValueError(f"{archive}: {member.name!r} lies outside of its directory")
+    lengths = [len(part.encode(errors="surrogateescape")) for part in path.parts]
+    if max(lengths) > LONGEST_NAME or sum(lengths) + len(lengths) > LONGEST_PATH:
         raise ValueError(
-            f"{archive} would unpack to {len(members):,} files of {size:,} bytes; at most "
-            f"{MOST_FILES:,} files and {MOST_TIMES_LARGER} times the archive's size are taken"
+            f"{archive}: {member.name[:40]!r}... is longer than the {LONGEST_NAME} bytes of a name "
+            f"or the {LONGEST_PATH} of a path"
         )
+    if member.is_link:
+        raise ValueError(f"{archive}: {member.name!r} is a link; only files are taken")
 
 
 def _copy(source: IO[bytes], target: IO[bytes], budget: int) -> int:
@@ -214,7 +256,7 @@ def _copy(source: IO[bytes], target: IO[bytes], budget: int) -> int:
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
     for entry in archive.infolist():
-        if not (entry.is_dir() or entry.filename.endswith("\\")):
+        if not entry.filename.endswith(("/", "\\")):  # of a directory
             _check_readable(archive, entry)
             is_link = stat.S_ISLNK(entry.external_attr >> 16)
             yield Member(_zip_name(entry), entry.file_size, is_link, partial(archive.open, entry))

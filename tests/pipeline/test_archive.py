@@ -91,6 +91,39 @@ def test_nothing_is_written_outside(tmp_path, write, name):
     assert sorted(p.suffix for p in left) == [".lock", ".use"]
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (".", "which is no name"),
+        ("a/" + "n" * 256, "is longer than the 255 bytes of a name"),
+        ("d/" * 1024 + "x", "or the 2048 of a path"),
+        ("a", "'a' is a file and a directory at once"),
+    ],
+    ids=["dot", "long", "deep", "both"],
+)
+@pytest.mark.parametrize("write", [write_zip, write_tar])
+def test_odd_names_are_one_line_and_leave_nothing(tmp_path, write, name, reason):
+    suffix = "zip" if write is write_zip else "tar.gz"
+    path = write(tmp_path / f"x.{suffix}", {"a/0.png": png(1), name: b"odd"})
+    with pytest.raises(ValueError, match=reason) as caught:
+        archive.unpack(path, tmp_path / "data")
+    assert "\n" not in str(caught.value)
+    left = [p for p in (tmp_path / "data").rglob("*") if p.is_file()]
+    assert sorted(p.suffix for p in left) == [".lock", ".use"]
+
+
+def test_many_empty_members_and_large_headers_are_refused_when_they_are_met(tmp_path):
+    many = write_tar(tmp_path / "many.tar.gz", {f"a/{i}": b"" for i in range(4000)})
+    with pytest.raises(ValueError, match=r"would unpack to [0-9,]+ files of [0-9,]+ bytes or more"):
+        archive.unpack(many, tmp_path / "data")
+    with tarfile.open(tmp_path / "pax.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as target:
+        entry = tarfile.TarInfo("a/0.png")
+        entry.pax_headers = {"comment": "x" * (2 << 20)}
+        target.addfile(entry)
+    with pytest.raises(ValueError, match=r"it has a header of 2,097,[0-9]+ bytes"):
+        archive.unpack(tmp_path / "pax.tar.gz", tmp_path / "data")
+
+
 def test_links_are_refused_in_zip_and_tar(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as target:
         link = zipfile.ZipInfo("train/a/0.png")

@@ -1,5 +1,6 @@
 """Batches form while one executes; nobody's request suffers from a neighbour's."""
 
+import struct
 import threading
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from serving.batching import Batcher
 from serving.settings import Batching
 from serving.wire import predict_pb2
-from tests.support.doubler import Caller, Doubler, busy, queued
+from tests.support.doubler import Caller, Doubler, Echo, busy, queued
 from tests.support.waiting import until
 
 FLOAT = predict_pb2.DT_FLOAT
@@ -182,6 +183,22 @@ def test_many_callers_all_get_their_own_answers(threads):
         thread.join()
     assert wrong == []
     assert sum(model.batches) == 16 * 200
+
+
+def test_images_that_take_long_leave_a_thread_to_the_others():
+    model = Echo()
+    batcher = Batcher(model, Batching(threads=2))
+    large = np.array([b"GIF89a" + struct.pack("<HH", 5000, 5000) + bytes(9)], object)
+    model.gate.clear()
+    first = Caller(batcher, large)
+    until(lambda: len(model.batches) == 1)
+    others = [queued(batcher, large) for _ in range(2)]
+    small = Caller(batcher, np.array([b"small"], object))  # not queued: a thread is free for it
+    until(lambda: len(model.batches) == 2)
+    model.gate.set()
+    assert [c.result().tolist() for c in (first, *others)] == [large.tolist()] * 3
+    assert small.result().tolist() == [b"small"]
+    assert model.batches == [1, 1, 2]  # the other large ones come together, and after the first
 
 
 def test_closing_closes_the_model():

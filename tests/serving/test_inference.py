@@ -12,10 +12,13 @@ import tensorflow as tf
 from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
+    input_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
 )
 
+from serving import inference
+from serving.errors import RequestError
 from serving.model_settings import ModelSettings
 from serving.server import ModelServer
 from serving.settings import Listen, ServerSettings
@@ -133,3 +136,13 @@ def test_rest_classify_and_regress(half_plus_two: ModelServer):
     assert rest(half_plus_two, "regress", examples=examples) == {"results": [3, 4]}
     context = rest(half_plus_two, "regress", examples=[{}], context={"x": 6.0})
     assert context == {"results": [5]}
+
+
+def test_a_shared_context_is_not_copied_without_end():
+    source = input_pb2.Input()
+    context = source.example_list_with_context.context
+    context.features.feature["x"].bytes_list.value.append(bytes(1 << 20))
+    for _ in range(64):
+        source.example_list_with_context.examples.add()
+    with pytest.raises(RequestError, match="the context of 64 examples takes 671[0-9]+ bytes"):
+        inference.serialized(source)

@@ -15,13 +15,18 @@ from tensorflow.core.example.example_pb2 import Example
 
 from serving.client import Client
 from serving.errors import RequestError, RequestRejected
-from serving.pixels import check, dimensions
+from serving.pixels import check, cost, dimensions
+from serving.settings import Limits
 
 
 def encode(kind: str, width: int = 37, height: int = 21, **options: Any) -> bytes:
     file = io.BytesIO()
     PillowImage.new("RGB", (width, height)).save(file, kind, **options)
     return file.getvalue()
+
+
+def files(*encoded: bytes) -> dict[str, Any]:
+    return {"image_bytes": np.array([*encoded, b""], object)[:-1]}
 
 
 def png_bomb(width: int, height: int) -> bytes:
@@ -58,9 +63,39 @@ def test_a_gif_whose_frame_is_larger_than_its_screen_has_the_frame_s_size():
 
 
 def test_a_bomb_is_refused_by_its_header():
-    check([png_bomb(1000, 1000)], limit=1_000_000)
+    limits = Limits(pixels=1_000_000)
+    check(files(png_bomb(1000, 1000)), limits)
     with pytest.raises(RequestError, match="60000 x 60000 pixels is larger than the limit of 1"):
-        check([b"no image", png_bomb(60_000, 60_000)], limit=1_000_000)
+        check(files(b"no image", png_bomb(60_000, 60_000)), limits)
+
+
+def test_the_images_of_a_request_are_counted_together_and_scans_count_again():
+    limits = Limits(request_pixels=3_000_000)
+    check(files(*[png_bomb(1000, 1000)] * 3), limits)
+    with pytest.raises(RequestError, match="more to decode than the 3000000 pixels"):
+        check(files(*[png_bomb(1000, 1000)] * 4), limits)
+    plain, progressive = (encode("JPEG", 1000, 1000, progressive=p) for p in (False, True))
+    assert (cost(files(plain)), cost(files(progressive))) == (1_000_000, 3_000_000)  # ten scans
+    many = progressive + b"\xff\xda" * 9
+    with pytest.raises(RequestError, match="more to decode"):
+        check(files(many), limits)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "fault"),
+    [
+        (b"\xff\xd8" + b"\xff" * 10_000_000, ""),
+        (b"\xff\xd8" + b"\xff\xe0\0\2" * 1_000_000, "a JPEG of more than 1000 segments"),
+        (b"\xff\xd8" + b"\xff\xd0" * 1_000_000, "a JPEG of more than 1000 segments"),
+        (b"GIF89a" + bytes(7) + b"\x21\0" + b"\1\0" * 1_000_000, "a GIF of more than 10000 bl"),
+        (b"GIF89a" + bytes(7) + b"\x21\0\1\0\0" * 1_000_000, "a GIF of more than 10000 blocks"),
+    ],
+    ids=["padding", "empty segments", "lone markers", "blocks", "extensions"],
+)
+def test_a_header_is_given_up_and_not_searched_without_end(encoded: bytes, fault: str):
+    """Each of these took minutes, or would, with all other requests waiting."""
+    with pytest.raises(RequestError, match=fault) if fault else nullcontext():
+        assert dimensions(encoded) is None
 
 
 def test_jpeg_xl_is_refused_by_name():

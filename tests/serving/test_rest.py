@@ -7,14 +7,17 @@ import io
 import json
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from serving.errors import RequestError
 from serving.framing import FramingError
 from serving.json_tensors import read_inputs, write_outputs
+from serving.predictor import Predictor
 from serving.rest import Rest
 from serving.settings import Limits
 from serving.signature import Signature, Spec
@@ -246,3 +249,19 @@ def test_a_single_output_has_no_name():
     outputs = {"y": np.array([[1.5], [2.5]], np.float32)}
     assert write_outputs(outputs, rows=True) == {"predictions": [[1.5], [2.5]]}
     assert write_outputs(outputs, rows=False) == {"outputs": [[1.5], [2.5]]}
+
+
+def test_a_shape_is_not_made_before_its_values_are_counted():
+    """A list of n texts whose first is a list of n would be n x n pointers."""
+    count = 200_000
+    body = {"instances": [["a"] * count, *["b"] * count]}
+    with pytest.raises(RequestError, match="inconsistent lengths or nesting"):
+        read_inputs(body, signature(s=STRINGS))
+
+
+def test_values_are_counted_before_they_are_made(server: Any):
+    limits = replace(server._predictor.limits, json_values=1000)
+    rest = Rest(Predictor(server.registry, limits))
+    reply = rest.answer("POST", "/v1/models/shapes:predict", b'{"instances":[' + b"[]," * 999)
+    assert reply.status == 429
+    assert b"2000 values and lists, more than the limit of 1000" in reply.body

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.tensors import fill, fill_typed, number, to_array
+from serving.tensors import MAX_REPEATED, claim, fill, fill_typed, number, to_array
 from serving.wire import predict_pb2
 
 TYPES = [
@@ -163,3 +163,14 @@ def test_a_client_says_that_it_cannot_read_complex_numbers():
 def test_an_array_of_another_kind_is_refused():
     with pytest.raises(ValueError, match="arrays of .* cannot be sent. Known: bool, complex"):
         number(np.dtype("datetime64[s]"))
+
+
+def test_a_shape_makes_no_memory_that_the_message_does_not_carry():
+    """43 bytes made 2 GiB."""
+    proto = predict_pb2.Tensor(dtype=predict_pb2.DT_FLOAT, float_val=[1.0])
+    proto.tensor_shape.dim.add(size=MAX_REPEATED // 4)
+    assert claim(proto).shape == (MAX_REPEATED // 4,)
+    proto.tensor_shape.dim[0].size += 1
+    for read in (claim, to_array):
+        with pytest.raises(ValueError, match="would repeat the last of 1 values"):
+            read(proto)

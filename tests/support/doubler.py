@@ -56,13 +56,29 @@ class Doubler:
         self.closed = True
 
 
+class Echo(Doubler):
+    """Gives byte strings back, one batch at a time when its gate is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        spec = Spec("x:0", predict_pb2.DT_STRING, (-1,))
+        self.signatures = {"double": Signature("", {"x": spec}, {"y": spec})}
+
+    def predict(
+        self, name: str, inputs: Mapping[str, Array], deadline: float | None = None
+    ) -> dict[str, Array]:
+        self.batches.append(len(inputs["x"]))
+        self.gate.wait(10)
+        return {"y": inputs["x"]}
+
+
 class Caller(threading.Thread):
     """One request in a thread of its own."""
 
     def __init__(self, batcher: Batcher, x: Any, seconds: float = 10.0) -> None:
         super().__init__()
         self._batcher = batcher
-        self._x = np.asarray(x, np.float32)
+        self._x = x if isinstance(x, np.ndarray) else np.asarray(x, np.float32)
         self._deadline = time.monotonic() + seconds
         self.answer: Any = None
         self.error: RequestError | None = None
