@@ -10,6 +10,7 @@ from jobs.exits import CommandError
 if TYPE_CHECKING:
     from jobs.settling import Settling
     from serving.options import TLS
+    from serving.seal import Signer
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Job file (TOML).")]
 Overrides = Annotated[
@@ -48,6 +49,15 @@ SettleSeconds = Annotated[
         min=0, help="Seconds for servers to poll the store and load; 0 where none polls it."
     ),
 ]
+SigningKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--signing-key",
+        metavar="PRIVATE_KEY",
+        envvar="CONVOY_SIGNING_KEY",
+        help="Signs what servers are told; a store whose configuration is signed asks for it.",
+    ),
+]
 LoadSeconds = Annotated[
     float, typer.Option(min=0, help="Seconds that named servers get to load it.")
 ]
@@ -64,6 +74,17 @@ def tls(ca: str | None, certificate: Path | None, key: Path | None) -> "TLS | No
     if ca is None:
         return None
     return TLS(None if ca == "system" else ca, key, certificate)
+
+
+def signer(path: Path | None) -> "Signer | None":
+    """Read the key to sign with; None without one."""
+    from serving.errors import ConfigError
+    from serving.seal import read_signer
+
+    try:
+        return read_signer(path) if path else None
+    except ConfigError as problem:
+        raise CommandError(str(problem)) from None
 
 
 def settling(

@@ -55,7 +55,7 @@ class Release:
     @cached_property
     def store(self) -> Store:
         """The store that blessed models go to."""
-        return Store(self.job.publish.store, keep=self.job.publish.keep)
+        return Store(self.job.publish.store, self.job.publish.keep, self.signer())
 
     def signer(self) -> Signer | None:
         """Read the key that signs versions, if the job has one. Raises ConfigError."""
@@ -186,8 +186,7 @@ class Release:
             version = self.published()
             if version is None:
                 self._look_at_last_label()
-                signing = Store(self.store.root, self.store.keep, self.signer())
-                version = signing.publish(name, self.run / "export", label)
+                version = self.store.publish(name, self.run / "export", label)
             else:
                 self.store.complete(name, version, label)
             self.run.write_json(PUBLISHED, {"version": version, "label": label})

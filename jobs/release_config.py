@@ -133,8 +133,6 @@ class PublishConfig(BaseModel):
         if not self.probe:
             reason = "publish.probe names no server to be asked"
             idle.refuse(self, ("probe_seconds", "probe_tls"), reason)
-        else:
-            idle.refuse(self, ("settle_seconds",), "the servers of publish.probe are asked instead")
         return self
 
 

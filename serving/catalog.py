@@ -8,12 +8,16 @@ where it lies maps them back with `local_path`.
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from google.protobuf import text_format
 
-from serving import permissions
+from serving import permissions, signed_config
 from serving.errors import StoreError
 from serving.wire import config_pb2
+
+if TYPE_CHECKING:
+    from serving.seal import Signer
 
 CONFIG = "models.config"
 HISTORIES = "*/history.jsonl"
@@ -52,17 +56,33 @@ def is_lost(root: Path) -> bool:
     return not _text(root / CONFIG).strip() and any(root.glob(HISTORIES))
 
 
-def write(root: Path, config: config_pb2.ModelServerConfig) -> None:
-    """Replace the file in one step: a poller reads the old text or the new, never a part."""
+def write(root: Path, config: config_pb2.ModelServerConfig, signer: "Signer | None" = None) -> None:
+    """Replace the file in one step: a poller reads the old text or the new, never a part.
+
+    Raises StoreError for a signed one that is to be replaced without a key.
+    """
+    text = text_format.MessageToString(config).encode()
+    check_signer(root, signer)
+    if signer:
+        signed_config.sign(root / CONFIG, text, signer)
     fresh = root / f"{CONFIG}.new"
     fresh.unlink(missing_ok=True)  # a killed writer's, who may be another user
-    with fresh.open("w") as file:
-        file.write(text_format.MessageToString(config))
+    with fresh.open("wb") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     permissions.widen(fresh)
     fresh.replace(root / CONFIG)
     sync_directory(root)
+
+
+def check_signer(root: Path, signer: "Signer | None") -> None:
+    """Raise StoreError when a store's configuration is signed and there is no key to go on with."""
+    if signer is None and signed_config.is_signed(root / CONFIG):
+        raise StoreError(
+            f"{root / CONFIG} is signed, so what is served changes with a key alone: give "
+            "--signing-key, or publish.signing_key in a job"
+        )
 
 
 def empty() -> config_pb2.ModelServerConfig:

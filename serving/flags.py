@@ -88,6 +88,8 @@ def settings(options: argparse.Namespace) -> ServerSettings:
         batching=_batching(options),
         metrics=_path(options.monitoring_config_file, read_metrics_path, ""),
         verifier=_path(options.require_signature, read_verifier, None),
+        verified_dir=options.verified_dir,
+        state=options.state,
         log_rate=_log_rate(options),
         log_directory=options.request_log,
         drain_seconds=options.drain_seconds,
@@ -132,6 +134,12 @@ def parser() -> argparse.ArgumentParser:
     _add_switch(ours, "reflection", default=True, help="describe the services to who asks")
     ours.add_argument(
         "--require_signature", type=Path, help="public key; serve only what is signed with it"
+    )
+    ours.add_argument(
+        "--verified_dir", type=Path, help="for versions while they are verified; else in memory"
+    )
+    ours.add_argument(
+        "--state", type=Path, help="keeps the counter of the signed configuration over a restart"
     )
     ignored = found.add_argument_group("accepted and ignored")
     for name in IGNORED:
@@ -188,6 +196,11 @@ def _models(options: argparse.Namespace) -> dict[str, Any]:
         return {"config": options.model_config_file}
     if not options.model_base_path:
         raise ConfigError("give --model_base_path, or --model_config_file for several models")
+    if options.require_signature:
+        raise ConfigError(
+            "--require_signature needs --model_config_file: without a signed configuration any "
+            "version that was ever signed could come back"
+        )
     path = options.model_base_path.absolute()
     return {"models": (ModelSettings(options.model_name, path),)}
 

@@ -13,14 +13,15 @@ from typing import Any
 from serving import catalog, history, layout, staging
 from serving.errors import StoreError
 from serving.names import check_model, is_model
+from serving.seal import Signer
 from serving.wire import config_pb2
 
 
 class Ledger:
     """Reads and writes the files of a store. Writers hold `lock()` meanwhile."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, signer: Signer | None = None) -> None:
+        self.root, self.signer = root, signer
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the store against other processes; never while waiting for servers."""
@@ -88,7 +89,11 @@ class Ledger:
         """Tell servers a model's labels, and to load what those need; see `enter`."""
         config = catalog.read(self.root)
         self.enter(config, name, labels, ended)
-        catalog.write(self.root, config)
+        self.write(config)
+
+    def write(self, config: config_pb2.ModelServerConfig) -> None:
+        """Replace models.config, signed where there is a key. Raises StoreError where one lacks."""
+        catalog.write(self.root, config, self.signer)
 
     def enter(
         self,

@@ -1,48 +1,102 @@
 """The manifest of a SavedModel directory: sha256 of every other file but its own signature."""
 
+import errno
 import hashlib
 import json
+import os
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from serving.errors import StoreError
 
 MANIFEST = "assets.extra/manifest.json"
-SIGNATURE = "assets.extra/manifest.sig"  # of the manifest's bytes: see serving.seal
+SIGNATURE = "assets.extra/manifest.sig"  # of its digest and the version's name: see serving.seal
+AT_ONCE = 1 << 20  # bytes read
+Check = Callable[[bytes], None]  # takes the manifest's bytes; raises StoreError
 
 
-def verify(directory: Path) -> None:
-    """Compare every file of a SavedModel directory with its manifest.
+def verify(
+    directory: Path, check: Check | None = None, into: Path | None = None, follow: bool = False
+) -> None:
+    """Compare every file of a SavedModel directory with its manifest, each read once.
 
-    Raises StoreError when the directory is no SavedModel, has no readable manifest, or when a file
-    is missing, unlisted or different.
+    The manifest itself is given to `check`. `into`: where what was read is written, byte by byte,
+    so that nobody who writes to the directory meanwhile has a say in it. `follow`: links are taken
+    for what they point at. Raises StoreError when the directory is no SavedModel, has no readable
+    manifest, or when a file is missing, unlisted, different or no file.
     """
     if not (directory / "saved_model.pb").is_file():
         raise StoreError(f"{directory} is no SavedModel: it has no saved_model.pb")
-    listed = _read(directory)
+    raw = read(directory, follow)
+    if check:
+        check(raw)
+    listed = _parse(directory / MANIFEST, raw)
     present = _files(directory)
     if listed.keys() != present.keys():
         raise StoreError(_difference(directory, set(listed), set(present)))
     for name, path in present.items():
-        if sha256(path) != listed[name]:
+        if _digest(path, into / name if into else None, follow) != listed[name]:
             raise StoreError(f"{path} does not match its manifest: it was changed after the export")
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read(directory: Path) -> dict[str, str]:
-    path = directory / MANIFEST
+def read(directory: Path, follow: bool = False) -> bytes:
+    """Return the manifest's bytes. Raises StoreError when there is none."""
     try:
-        manifest = json.loads(path.read_bytes())
+        return b"".join(contents(directory / MANIFEST, follow))
     except FileNotFoundError:
         raise StoreError(
             f"{directory} has no {MANIFEST}, so its files cannot be verified. "
             "Export the model again with convoy, which writes it."
         ) from None
-    except ValueError as error:
+
+
+def contents(path: Path, follow: bool = False) -> Iterator[bytes]:
+    """Read a regular file, no further than it reaches at first. Raises StoreError for another.
+
+    A pipe does not block, and a link is not followed unless `follow` says so.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as problem:
+        if problem.errno == errno.ELOOP:
+            raise StoreError(f"{path} is a link; only files are taken") from None
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreError(f"{path} is no file")
+        left = status.st_size
+        while left > 0 and (chunk := file.read(min(AT_ONCE, left))):
+            left -= len(chunk)
+            yield chunk
+
+
+def size(directory: Path) -> int:
+    """Return the bytes of a directory's files."""
+    return sum(path.lstat().st_size for path in directory.rglob("*"))
+
+
+def _digest(path: Path, copy: Path | None, follow: bool) -> str:
+    """Return a file's digest, of the bytes that the copy then has."""
+    found = hashlib.sha256()
+    if copy is None:
+        for chunk in contents(path, follow):
+            found.update(chunk)
+        return found.hexdigest()
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with copy.open("xb") as file:
+        for chunk in contents(path, follow):
+            found.update(chunk)
+            file.write(chunk)
+    return found.hexdigest()
+
+
+def _parse(path: Path, raw: bytes) -> dict[str, str]:
+    try:
+        manifest = json.loads(raw)
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is no JSON: {error}") from None
     if not isinstance(manifest, dict) or manifest.get("algorithm") != "sha256":
         raise StoreError(f'{path} must say "algorithm": "sha256", the only one known')

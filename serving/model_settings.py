@@ -68,6 +68,17 @@ def read_models(path: Path, store: Path | None = None) -> list[ModelSettings]:
     return models(read_file(path, model_server_config_pb2.ModelServerConfig()), store)
 
 
+def parse_named(text: str, store: Path | None = None) -> list[ModelSettings]:
+    """The models of a ModelServerConfig that names each version to serve. Raises ConfigError."""
+    found = models(parse(text, model_server_config_pb2.ModelServerConfig()), store)
+    if unnamed := [model.name for model in found if model.policy.specific is None]:
+        raise ConfigError(
+            f"the signed configuration names no versions of {', '.join(unnamed)}, so any that was "
+            "ever signed could come back; give them a policy of specific versions"
+        )
+    return found
+
+
 def models(config: Any, store: Path | None = None) -> list[ModelSettings]:
     """The models of a ModelServerConfig. Raises ConfigError."""
     match config.WhichOneof("config"):

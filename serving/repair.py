@@ -93,7 +93,7 @@ def _rebuild(ledger: Ledger) -> None:
     for name in ledger.models():
         present, labels = ledger.versions(name), ledger.state(name).labels
         ledger.enter(config, name, {k: v for k, v in labels.items() if v in present})
-    catalog.write(ledger.root, config)
+    ledger.write(config)
     log.warning("rebuilt %s from the histories", ledger.root / catalog.CONFIG)
 
 
@@ -105,7 +105,7 @@ def _remove_missing(ledger: Ledger) -> list[str]:
         catalog.assign(config, name, (), {})
         log.warning("took %s out of models.config: %s is gone", name, ledger.root / name)
     if gone:
-        catalog.write(ledger.root, config)
+        ledger.write(config)
     return gone
 
 
@@ -133,7 +133,7 @@ def _write_first(
                     facts = {"version": version, "label": label, "pending": True}
                     ledger.append(name, "repair", **facts)
             ledger.enter(config, name, first, kept=labels.values())
-        catalog.write(ledger.root, config)
+        ledger.write(config)
 
 
 def _earlier(
@@ -175,7 +175,7 @@ def _write_second(
             back = {k: v for k, v in labels.items() if asked.get(k) == v or k not in now}
             ledger.enter(config, name, now | {k: back[k] for k in back if k in asked} | due)
             moved[name] = {k: v for k, v in due.items() if labels.get(k) != v}
-        catalog.write(ledger.root, config)
+        ledger.write(config)
         for name in before:
             ledger.record_settled(name, () if lacks else servers)
     return {name: labels for name, labels in moved.items() if labels}

@@ -1,19 +1,24 @@
-"""Ed25519 signatures of manifests, which say who made a version.
+"""Ed25519 signatures of versions, which say who made them, and as what.
 
-A signature covers the manifest's bytes, and the manifest every other file. It says nothing of the
-place: a version signed once may be copied under another number. `openssl pkeyutl -verify -rawin`
-checks it too. `cryptography` is imported where it is needed, for most users never sign.
+A signature covers the model's name, the version's number and the manifest's digest, and the
+manifest every other file: a copy under another name or number is not signed. Which versions are to
+be served says a signed configuration (`signed_config`). `openssl pkeyutl -verify -rawin` checks a
+statement too. `cryptography` is imported where it is needed, for most users never sign.
 """
 
+import hashlib
 import logging
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving import manifest
 from serving.errors import ConfigError, StoreError
-from serving.manifest import MANIFEST, SIGNATURE
+from serving.manifest import SIGNATURE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -33,9 +38,13 @@ class Signer:
 
     key: "Ed25519PrivateKey"
 
-    def sign(self, directory: Path) -> bytes:
-        """Give the signature (64 bytes) of a SavedModel directory's manifest. Raises StoreError."""
-        return self.key.sign(_manifest(directory))
+    def sign(self, directory: Path, model: str, version: int) -> bytes:
+        """Return the signature (64 bytes) of a version's manifest. Raises StoreError."""
+        return self.key.sign(statement(model, version, manifest.read(directory)))
+
+    def verifier(self) -> "Verifier":
+        """Return what verifies its signatures."""
+        return Verifier((self.key.public_key(),), Path(PRIVATE))
 
 
 @dataclass(frozen=True)
@@ -45,29 +54,49 @@ class Verifier:
     keys: tuple["Ed25519PublicKey", ...]
     origin: Path  # the file they come from, for messages
 
-    def verify(self, directory: Path) -> None:
-        """Raise StoreError unless the directory's manifest is signed by a trusted key.
-
-        The other files are for `manifest.verify` to compare.
-        """
+    def accepts(self, signature: bytes, signed: bytes) -> bool:
+        """Return whether it is the signature of those bytes by a trusted key."""
         from cryptography.exceptions import InvalidSignature
 
-        signed = _manifest(directory)
+        for key in self.keys:
+            with suppress(InvalidSignature):
+                key.verify(signature, signed)
+                return True
+        return False
+
+    def verify(self, directory: Path, model: str, version: int, into: Path | None = None) -> None:
+        """Raise StoreError unless a trusted key signed the directory as that version, whole.
+
+        Each file is read once; `into` takes a copy of what was read, and nothing else.
+        """
+        signed = partial(self._check, directory, model, version)
+        manifest.verify(directory, signed, into)
+
+    def _check(self, directory: Path, model: str, version: int, listed: bytes) -> None:
         try:
-            signature = (directory / SIGNATURE).read_bytes()
+            signature = b"".join(manifest.contents(directory / SIGNATURE))
         except FileNotFoundError:
             raise StoreError(
                 f"{directory} is not signed: it has no {SIGNATURE}. Set publish.signing_key in its "
                 "job, or sign it with convoy models sign"
             ) from None
-        for key in self.keys:
-            try:
-                return key.verify(signature, signed)
-            except InvalidSignature:
-                continue
+        if self.accepts(signature, statement(model, version, listed)):
+            return
+        if self.accepts(signature, listed):
+            raise StoreError(
+                f"{directory} is signed as Convoy 0.1 did, without its name and number; sign it "
+                "anew with convoy models sign"
+            )
         raise StoreError(
-            f"{directory} is signed with another key than {self.origin}, or was changed since"
+            f"{directory} is signed with another key than {self.origin} or as another version than "
+            f"{model} {version}, or was changed since"
         )
+
+
+def statement(model: str, version: int, listed: bytes) -> bytes:
+    """Return what is signed of a version whose manifest is `listed`."""
+    digest = hashlib.sha256(listed).hexdigest()
+    return f"convoy version\n{model}\n{version}\n{digest}\n".encode()
 
 
 def read_signer(path: Path) -> Signer:
@@ -135,13 +164,6 @@ def generate(directory: Path) -> tuple[Path, Path]:
     _create(private, secret, 0o600)
     _create(public, open_, 0o644)
     return private, public
-
-
-def _manifest(directory: Path) -> bytes:
-    try:
-        return (directory / MANIFEST).read_bytes()
-    except FileNotFoundError:
-        raise StoreError(f"{directory} has no {MANIFEST}, so nothing in it can be signed") from None
 
 
 def _read(path: Path, kind: str) -> bytes:

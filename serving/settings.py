@@ -118,6 +118,8 @@ class ServerSettings:
     batching: Batching | None = Batching()
     metrics: str = "/monitoring/prometheus/metrics"
     verifier: Verifier | None = None
+    verified_dir: Path | None = None  # where versions are copied while they are verified and loaded
+    state: Path | None = None  # keeps the counter of a signed configuration
     log_rate: float = 0.0
     log_directory: Path | None = None
     drain_seconds: float = 30.0  # what requests under way get after SIGTERM

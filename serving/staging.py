@@ -43,7 +43,8 @@ def install(source: Path, final: Path, signer: Signer | None = None) -> None:
         copy(source, staged)
         manifest.verify(staged)  # of the copy: the source may have changed under our hands
         if signer:
-            _write(staged / manifest.SIGNATURE, signer.sign(staged))
+            signature = signer.sign(staged, final.parent.name, int(final.name))
+            _write(staged / manifest.SIGNATURE, signature)
     except OSError:
         _delete(staged)  # of a full disk: it would hold what room is left
         raise
@@ -51,13 +52,13 @@ def install(source: Path, final: Path, signer: Signer | None = None) -> None:
     sync_directory(final.parent)
 
 
-def sign(version: Path, signer: Signer) -> None:
+def sign(version: Path, model: str, number: int, signer: Signer) -> None:
     """Add a signature to a version that is in place, or replace it, in one step."""
     manifest.verify(version)
     staged = version.with_name(STAGE + version.name)
     staged.mkdir(exist_ok=True)  # an attempt that was killed
     signature = staged / Path(manifest.SIGNATURE).name
-    _write(signature, signer.sign(version))
+    _write(signature, signer.sign(version, model, number))
     signature.rename(version / manifest.SIGNATURE)
     sync_directory((version / manifest.SIGNATURE).parent)
     _delete(staged)

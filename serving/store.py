@@ -45,7 +45,8 @@ class Store:
     highest version served, perhaps a canary.
 
     `keep`: versions that retention leaves of a model, beside those that are served. `signer` signs
-    what is published; without one, a signature that comes with it stays.
+    what is published, and models.config; without one, a configuration that is signed stays as it
+    is, and all that would change it raises StoreError.
     """
 
     def __init__(self, root: Place, keep: int = 5, signer: Signer | None = None) -> None:
@@ -54,7 +55,7 @@ class Store:
         self.root = Path(root)
         self.keep = keep
         self.signer = signer
-        self.ledger = Ledger(self.root)
+        self.ledger = Ledger(self.root, signer)
 
     def create(self) -> None:
         """Make the root directory and a models.config that a server can start with.
@@ -66,7 +67,7 @@ class Store:
         permissions.widen(self.root)
         if not catalog.is_written(self.root):
             with self.ledger.lock():
-                catalog.write(self.root, catalog.read(self.root))
+                self.ledger.write(catalog.read(self.root))
 
     def names(self) -> list[str]:
         """Models that have at least one version."""
@@ -124,14 +125,25 @@ class Store:
         return {}
 
     def verify(self, name: str, version: int) -> None:
-        """Compare a version's files with its manifest. Raises StoreError when they differ."""
-        manifest.verify(self.path(name, version))
+        """Compare a version's files with its manifest. Raises StoreError when they differ.
+
+        Where the store signs, the version must be signed with its key.
+        """
+        if self.signer:
+            self.signer.verifier().verify(self.path(name, version), name, version)
+        else:
+            manifest.verify(self.path(name, version))
 
     def sign(self, name: str, version: int, signer: Signer) -> None:
         """Sign a version that is there, or sign it anew. Raises StoreError when it was changed."""
         with self.ledger.lock():
-            staging.sign(self.path(name, version), signer)
+            staging.sign(self.path(name, version), name, version, signer)
             self.ledger.append(name, "sign", version=version)
+
+    def sign_config(self, signer: Signer) -> None:
+        """Sign what servers are told, as it stands: from then on it changes with a key alone."""
+        with self.ledger.lock():
+            catalog.write(self.root, catalog.read(self.root), signer)
 
     def publish(self, name: str, saved_model: Place, label: str | None = STABLE) -> int:
         """Copy a SavedModel in as the next version, have it served, and return that version.
@@ -144,8 +156,9 @@ class Store:
         source, model = Path(saved_model), self.ledger.model(name)
         if label is not None:
             names.check_label(label)
-        manifest.verify(source)
+        manifest.verify(source, follow=True)
         self.create()
+        catalog.check_signer(self.root, self.signer)
         with self.ledger.lock():
             layout.refuse(model)
             self._warn_of_missing()

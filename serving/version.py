@@ -17,7 +17,7 @@ from serving.servable import Servable
 
 log = logging.getLogger(__name__)
 
-Loader = Callable[[Path], Servable]
+Loader = Callable[[Path, str, int], Servable]  # of a directory: the model, and the version
 
 
 class State(Enum):
@@ -84,7 +84,7 @@ class Version:
         self.state = State.LOADING
         started = time.monotonic()
         try:
-            servable = loader(self.directory)
+            servable = loader(self.directory, self.model, self.number)
         except Exception as error:  # a damaged file can make TensorFlow raise anything
             self._failed(error, retries)
         else:

@@ -11,6 +11,7 @@ from serving.model import Model
 from serving.model_settings import ModelSettings
 from serving.registry import Registry
 from serving.settings import ServerSettings
+from serving.signed_config import SignedConfig
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +24,14 @@ class ConfigWatch:
         self._registry = registry
         self._in_force: Sequence[ModelSettings] = ()  # what a poll has nothing to do about
         self._lock = threading.Lock()
+        self._signed: SignedConfig | None = None
+        if settings.verifier and settings.config:
+            self._signed = SignedConfig(settings.config, settings.verifier, settings.state)
 
     def start(self) -> None:
         """Read and apply. Raises ConfigError when the configuration is wrong."""
         with self._lock:
-            self._in_force = self._settings.read_models()
+            self._in_force = self._read()
             self._registry.configure(self._in_force)
 
     def unavailable(self) -> list[Model]:
@@ -47,7 +51,7 @@ class ConfigWatch:
         """
         with self._lock:
             try:
-                found = self._settings.read_models()
+                found = self._read()
                 if found != self._in_force or self._registry.refused:
                     self._registry.configure(found)
             except ConfigError as error:
@@ -63,6 +67,11 @@ class ConfigWatch:
         Returns when the models that it adds are available. Raises ConfigError when one of them is
         not, after one try to load it; TensorFlow Serving answers the same after all its retries.
         """
+        if self._settings.verifier:
+            raise ConfigError(
+                "this server takes signed configurations alone, and a request has no signature",
+                "PERMISSION_DENIED",
+            )
         with self._lock:
             found = model_settings.models(config, self._settings.store)
             added = self._registry.configure(found)
@@ -70,6 +79,11 @@ class ConfigWatch:
                 self._in_force = found
             # Before a poll can take it out of force again.
             _refuse_failed([model for model in added if not model.available()], "model(s)")
+
+    def _read(self) -> Sequence[ModelSettings]:
+        if self._signed:
+            return model_settings.parse_named(self._signed.read(), self._settings.store)
+        return self._settings.read_models()
 
 
 def _refuse_failed(models: Sequence[Model], kind: str) -> None:

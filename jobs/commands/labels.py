@@ -38,6 +38,7 @@ def rollback(
     ca: options.Ca = None,
     certificate: options.Certificate = None,
     key: options.Key = None,
+    signing_key: options.SigningKey = None,
     store: options.StoreDir = STORE,
     json: options.Json = False,
 ) -> None:
@@ -46,19 +47,24 @@ def rollback(
 
     tls = options.tls(ca, certificate, key)
     settling = options.settling(servers, settle_seconds, load_seconds, tls)
-    found = Store(store)
+    found = Store(store, signer=options.signer(signing_key))
     with _refusals():
         version = found.rollback(name)
         settle(found, name, version, settling)
     _say_live(name, version, json)
 
 
-def promote(name: Name, store: options.StoreDir = STORE, json: options.Json = False) -> None:
+def promote(
+    name: Name,
+    signing_key: options.SigningKey = None,
+    store: options.StoreDir = STORE,
+    json: options.Json = False,
+) -> None:
     """Make the canary the live version; the one before stays loaded, for a rollback."""
     from serving.store import Store
 
     with _refusals():
-        version = Store(store).promote(name)
+        version = Store(store, signer=options.signer(signing_key)).promote(name)
     _say_live(name, version, json)
 
 
@@ -72,6 +78,7 @@ def label(
     ca: options.Ca = None,
     certificate: options.Certificate = None,
     key: options.Key = None,
+    signing_key: options.SigningKey = None,
     store: options.StoreDir = STORE,
     json: options.Json = False,
 ) -> None:
@@ -80,7 +87,7 @@ def label(
 
     tls = options.tls(ca, certificate, key)
     settling = options.settling(servers, settle_seconds, load_seconds, tls)
-    found = Store(store)
+    found = Store(store, signer=options.signer(signing_key))
     with _refusals():
         found.set_label(name, label, version)
         settle(found, name, version, settling)
@@ -100,6 +107,7 @@ def withdraw(
     ca: options.Ca = None,
     certificate: options.Certificate = None,
     key: options.Key = None,
+    signing_key: options.SigningKey = None,
     store: options.StoreDir = STORE,
     json: options.Json = False,
 ) -> None:
@@ -108,7 +116,7 @@ def withdraw(
 
     tls = options.tls(ca, certificate, key)
     settling = options.settling(servers, settle_seconds, load_seconds, tls)
-    found = Store(store)
+    found = Store(store, signer=options.signer(signing_key))
     with _refusals():
         found.path(name, version)
         live = found.withdraw(name, version, reason)
@@ -129,6 +137,7 @@ def repair(
     ca: options.Ca = None,
     certificate: options.Certificate = None,
     key: options.Key = None,
+    signing_key: options.SigningKey = None,
     store: options.StoreDir = STORE,
     json: options.Json = False,
 ) -> None:
@@ -143,7 +152,7 @@ def repair(
     tls = options.tls(ca, certificate, key)
     settling = options.settling(servers, settle_seconds, load_seconds, tls)
     with _refusals():
-        done = Store(store).repair(settling, unlabel)
+        done = Store(store, signer=options.signer(signing_key)).repair(settling, unlabel)
     _print(done, bool(settling.addresses) or unlabel, json)
     if done.lacks:
         faults = "; ".join(map(str, done.lacks))

@@ -66,6 +66,7 @@ def import_(
     labels: Labels = None,
     image_size: ImageSize = None,
     servers: options.Servers = None,
+    signing_key: options.SigningKey = None,
     settle_seconds: options.SettleSeconds = 30,
     load_seconds: options.LoadSeconds = 300,
     store: options.StoreDir = DEFAULT,
@@ -82,13 +83,14 @@ def import_(
     from serving.store import Store
 
     try:
+        found = Store(store, signer=options.signer(signing_key))
         names = class_names.read(labels) if labels else ()
         origin = Origin(scaling, names, image_size)
         if source.startswith("applications/"):
-            version = publish_application(source, name, Store(store), origin)
+            version = publish_application(source, name, found, origin)
         else:
-            version = publish_file(Path(source), name, Store(store), origin)
-        settle(Store(store), name, version, settling)
+            version = publish_file(Path(source), name, found, origin)
+        settle(found, name, version, settling)
     except (ValueError, StoreError) as problem:
         raise CommandError(str(problem)) from None
     if json:

@@ -57,6 +57,14 @@ AllowReload = Annotated[
         help="Take HandleReloadConfigRequest from everyone, not only with client certificates.",
     ),
 ]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keeps how new the newest signed configuration was, so that no restart takes an older "
+        "one.",
+    ),
+]
 
 
 def serve(
@@ -67,6 +75,7 @@ def serve(
     request_log: RequestLogDir = None,
     request_log_rate: Rate = 1.0,
     require_signature: RequireSignature = None,
+    state: State = None,
     ssl_config_file: SslConfigFile = None,
     rest_api_ssl: RestSsl = False,
     tokens: TokensFile = None,
@@ -96,6 +105,7 @@ def serve(
         settings = replace(
             of_store(store, listen),
             verifier=read_verifier(require_signature) if require_signature else None,
+            state=state,
             log_directory=request_log,
             log_rate=request_log_rate if request_log else 0.0,
         )

@@ -87,7 +87,10 @@ def sign(
     store: options.StoreDir = STORE,
     json: options.Json = False,
 ) -> None:
-    """Sign versions that are in the store already, or sign them anew with another key."""
+    """Sign versions that are in the store already, or sign them anew with another key.
+
+    Signs models.config too: what is served changes with a key alone from then on.
+    """
     from serving.errors import ServingError
     from serving.seal import read_signer
     from serving.store import Store
@@ -97,6 +100,7 @@ def sign(
         signer, chosen = read_signer(key), _chosen(found, name, version)
         for number in chosen:
             found.sign(name, number, signer)
+        found.sign_config(signer)
     except ServingError as problem:
         raise CommandError(str(problem)) from None
     if json:
@@ -114,6 +118,7 @@ def verify(
 ) -> None:
     """Compare versions with their manifests and, with --key, their signatures. Exit 1 if any fails.
 
+    With --key, models.config must be signed as well.
     Without --key, what is signed is not known to be signed by anyone in particular.
     """
     from serving.errors import ServingError
@@ -126,8 +131,10 @@ def verify(
         findings = [_examine(found, name, v, verifier) for v in _chosen(found, name, version)]
     except ServingError as problem:
         raise CommandError(str(problem)) from None
+    unsigned = _unsigned(found, verifier)
     if json:
-        console.print_json({"name": name, "versions": [asdict(finding) for finding in findings]})
+        told = {"name": name, "versions": [asdict(finding) for finding in findings]}
+        console.print_json(told | {"configuration": unsigned})
     else:
         rows = [
             [f.version, _word(f.intact), _word(f.signed), f.problem or "none"] for f in findings
@@ -136,6 +143,8 @@ def verify(
     if bad := [finding.version for finding in findings if finding.problem]:
         failed = ", ".join(map(str, bad))
         raise CommandError(f"{name}: {len(bad)} of {len(findings)} failed: {failed}", FAILED)
+    if unsigned:
+        raise CommandError(unsigned, FAILED)
 
 
 def _chosen(store: "Store", name: str, version: int | None) -> list[int]:
@@ -165,12 +174,26 @@ def _examine(store: "Store", name: str, version: int, verifier: "Verifier | None
         intact = False
         problems.append(str(problem))
     try:
-        if verifier:
-            verifier.verify(path)
+        if verifier and intact:
+            verifier.verify(path, name, version)
     except StoreError as problem:
         signed = False
         problems.append(str(problem))
     return Finding(version, intact, signed, "; ".join(problems))
+
+
+def _unsigned(store: "Store", verifier: "Verifier | None") -> str:
+    """Say what is wrong with the configuration's signature; "" where it is right or not asked."""
+    from serving.catalog import CONFIG
+    from serving.errors import ConfigError
+    from serving.signed_config import SignedConfig
+
+    try:
+        if verifier:
+            SignedConfig(store.root / CONFIG, verifier).read()
+    except ConfigError as problem:
+        return str(problem)
+    return ""
 
 
 def _word(truth: bool) -> str:

@@ -88,7 +88,6 @@ def test_wrong_settings_name_the_key_what_came_and_what_is_allowed(job_file, ove
         (["data.cache=memory", "data.cache_limit_mb=1"], "cache_limit_mb does nothing here"),
         (["publish.probe_seconds=9"], r"probe_seconds does nothing here: publish\.probe names no"),
         (['publish.probe_tls={ca="a"}'], "probe_tls does nothing here"),
-        (['publish.probe=["a:1"]', "publish.settle_seconds=9"], "settle_seconds does nothing here"),
         (["tune.bayesian.beta=1"], "bayesian does nothing here: the algorithm is random"),
         (["tune.hyperband.factor=2"], "hyperband does nothing here: the algorithm is random"),
         (["tune.algorithm=grid", "tune.seed=1"], "seed does nothing here: grid draws nothing"),

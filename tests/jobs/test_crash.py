@@ -53,7 +53,9 @@ def assert_ended_like(undisturbed: RunDir, place: Path) -> None:
     (version,) = store.versions("tiny")
     assert store.labels("tiny") == {"stable": version}
     store.verify("tiny", version)
-    seal.read_verifier(place / "keys" / seal.PUBLIC).verify(store.path("tiny", version))
+    seal.read_verifier(place / "keys" / seal.PUBLIC).verify(
+        store.path("tiny", version), "tiny", version
+    )
     assert store.card("tiny", version)["run"] == path.name
     assert [event["event"] for event in store.history("tiny")] == ["publish"]
     assert [p.name for p in (place / "models" / "tiny").iterdir() if p.name[0] == "."] == []

@@ -70,6 +70,25 @@ def test_versions_are_signed_and_examined(store: Store, keys: tuple[Path, Path])
     assert (shown["intact"], shown["signed"]) == (True, True)
 
 
+def test_what_is_served_changes_with_the_key_alone_once_it_is_signed(
+    store: Store, keys: tuple[Path, Path]
+):
+    old, new = store.versions("pets")
+    place = ("--settle-seconds", 0, "--store", store.root)
+    models("sign", "pets", "--key", keys[0], "--store", store.root)
+    for command in (("rollback", "pets"), ("withdraw", "pets", new), ("label", "pets", "x", old)):
+        assert "is signed, so what is served changes with a key alone" in str(
+            refusal(*command, *place)
+        )
+    done = models("rollback", "pets", "--signing-key", keys[0], *place)
+    assert done.stdout == f"pets: version {old} is live\n"
+    assert examined(store, "--key", keys[1])[0] == 0
+    config = store.root / "models.config"
+    config.write_text(config.read_text().replace(str(old), str(new)))
+    done = models("verify", "pets", "--key", keys[1], "--store", store.root, "--json")
+    assert "models.config is not signed with a key of" in json.loads(done.stdout)["configuration"]
+
+
 def test_a_tampered_version_is_told_from_a_whole_one(store: Store, keys: tuple[Path, Path]):
     old, new = store.versions("pets")
     models("sign", "pets", "--key", keys[0], "--store", store.root)

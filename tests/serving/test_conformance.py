@@ -143,7 +143,7 @@ def test_only_versions_that_were_wanted_have_a_status(tmp_path: Path):
 
 def test_a_load_that_fails_tells_its_own_code(tmp_path: Path):
     (tmp_path / "m" / "1").mkdir(parents=True)
-    registry = Registry(SavedModel)
+    registry = Registry(lambda directory, model, version: SavedModel(directory))
     registry.configure([ModelSettings("m", tmp_path / "m")])
     (version,) = registry.versions("m")
     assert version.error_code == grpc.StatusCode.NOT_FOUND.value[0]

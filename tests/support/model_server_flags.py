@@ -35,7 +35,7 @@ PROGRAMS = ("tensorflow_model_server", "convoy-model-server", "tensorflow/servin
 OURS = frozenset(
     {"request_log", "request_log_rate", "drain_seconds", "rest_api_ssl", "require_signature"}
     | {"allow_config_reload", "listen_address", "reflection", "tokens"}
-    | {"max_image_pixels", "max_request_pixels", "max_json_values"}
+    | {"max_image_pixels", "max_request_pixels", "max_json_values", "state", "verified_dir"}
 )  # of convoy-model-server alone
 _LIST = re.compile(r"^(?:CMD|ENTRYPOINT) (\[.*?\])$", re.MULTILINE | re.DOTALL)
 

@@ -60,7 +60,7 @@ class Shelf:
             file.unlink()
         directory.rmdir()
 
-    def load(self, directory: Path) -> Memory:
+    def load(self, directory: Path, model: str, version: int) -> Memory:
         self.loaded.append(int(directory.name))
         if (directory / "broken").exists():
             raise ValueError("a broken file")
