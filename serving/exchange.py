@@ -174,7 +174,8 @@ class Exchanges:
             try:
                 return (yield Call(method, request, deadline - time.monotonic()))
             except grpc.RpcError as error:
-                pause = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))
+                longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
+                pause = random.uniform(0, longest)  # noqa: S311  # whoever guesses it gains nothing
                 late = time.monotonic() + pause >= deadline
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or late:
                     raise explain(error, self.address, self.timeout) from None

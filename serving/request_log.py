@@ -43,7 +43,7 @@ class RequestLog:
         self._write = write or (lambda line: log.info("%s", line))
 
     def observe(self, seen: Observation) -> None:
-        if random.random() >= self._rate:
+        if random.random() >= self._rate:  # noqa: S311  # a sample, no secret
             return
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
