@@ -15,7 +15,7 @@ FAST := not slow and not full and not gpu and not network and not docker
 SLOW := slow and not full and not gpu and not network and not docker
 
 .PHONY: help venv venv-dev demo check test test-slow test-full coverage coverage-report compose-test bench docs docs-record \
-    lock wire clean tfx-test tfserving-test
+    lock audit wire clean tfx-test tfserving-test
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,13 +24,18 @@ venv: .venv/.installed  ## create .venv with the locked packages; does nothing w
 
 venv-dev: .venv/.installed-dev
 
+# Every file's hash is in a lock. pip takes no editable package under hashes, so ours comes after,
+# built by what the lock has installed.
+EDITABLE := --no-deps --no-build-isolation --editable .
+
 .venv/.installed: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable .
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet $(EDITABLE)
 	touch $@
 
-.venv/.installed-dev: .venv/.installed
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev,docs]'
+.venv/.installed-dev: requirements-dev.lock .venv/.installed
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.lock
 	touch $@
 
 demo: venv  ## ingest, train, publish and serve real handwritten digits, then predict over gRPC
@@ -88,11 +93,23 @@ docs: venv-dev  ## the guide as pages in build/docs, which open from the disk
 docs-record: venv-dev  ## run the commands of PAGES and write what they print into them
 	$(BIN)/python -m tests.docs.record $(PAGES)
 
-lock: venv-dev  ## resolve requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.11 \
-	    --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra tfx --universal --python-version 3.13 \
-	    --no-emit-index-url --no-annotate --no-header --output-file requirements-tfx.lock
+LOCK := $(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-annotate --no-header
+HASHED := $(LOCK) --generate-hashes --python-version 3.11
+
+lock: venv-dev  ## resolve the locks anew from pyproject.toml, with the hashes of all files
+	$(HASHED) pyproject.toml --extra dev --extra docs --output-file requirements-dev.lock
+	$(HASHED) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
+	$(HASHED) deploy/images/client.txt --constraint requirements.lock \
+	    --output-file deploy/images/client.lock
+	$(HASHED) deploy/images/server.txt --constraint requirements.lock \
+	    --override deploy/images/server-overrides.txt --output-file deploy/images/server.lock
+	$(LOCK) pyproject.toml --extra tfx --python-version 3.13 --output-file requirements-tfx.lock
+
+audit: venv  ## hold the locks against the advisories of PyPI; needs the network
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/pip install --quiet pip-audit
+	for lock in requirements.lock requirements-dev.lock deploy/images/server.lock; do \
+	    build/audit/bin/pip-audit --require-hashes --disable-pip --requirement $$lock || exit 1; done
 
 wire:  ## regenerate serving/wire by the oldest protobuf generation that a client may have
 	$(PYTHON) -m venv build/wire

@@ -57,12 +57,25 @@ def test_the_embedded_server_differs_from_tensorflow_serving_by_its_image_alone(
     assert embedded == {key: value for key, value in SERVICES["serving"].items() if key != "image"}
 
 
+def test_every_container_has_no_more_than_it_needs():
+    for name, service in SERVICES.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["pids_limit"], name
+        assert service.get("read_only") or name == "grafana", name  # which keeps a database
+        for port in service.get("ports", []):
+            assert port.startswith("${BIND:-127.0.0.1}:"), name
+    written = [v for v in SERVICES["train"]["volumes"] if not v.endswith(":ro")]
+    assert [v.rpartition(":")[2] for v in written] == ["/work/data", "/work/runs", "/work/models"]
+
+
 def test_every_file_that_compose_mounts_is_there():
     mounts = [v for service in SERVICES.values() for v in service.get("volumes", [])]
     for source in (mount.partition(":")[0] for mount in mounts):
         if source.startswith("./"):
             assert (ROOT / source).exists(), source
-    assert (ROOT / "models" / ".gitignore").exists()  # or the engine makes ./models as root
+    for written in ("models", "data", "runs"):  # or the engine makes them as root
+        assert (ROOT / written / ".gitignore").exists()
 
 
 def unescaped(text: str, store: Path) -> str:

@@ -52,6 +52,9 @@ def reached(*starts: Path) -> set[str]:
     return {PACKAGES.get(top, top) for top in foreign - set(sys.stdlib_module_names)}
 
 
+SERVED = reached(IMAGES / "model_server.py", IMAGES / "healthy.py")
+
+
 def test_the_client_image_holds_what_the_client_imports():
     assert (
         reached(IMAGES / "ask.py") == requirements("client.txt") == {"grpcio", "numpy", "protobuf"}
@@ -59,14 +62,38 @@ def test_the_client_image_holds_what_the_client_imports():
 
 
 def test_the_server_image_holds_what_the_server_imports():
-    assert reached(IMAGES / "model_server.py", IMAGES / "healthy.py") == requirements("server.txt")
+    taken = {"tensorflow-cpu" if name == "tensorflow" else name for name in SERVED}
+    assert taken == requirements("server.txt")
 
 
-@pytest.mark.parametrize("name", ["client.txt", "server.txt"])
-def test_every_package_is_locked(name):
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    for package in requirements(name):
-        assert re.search(rf"^{re.escape(package)}==", lock, re.MULTILINE), package
+@pytest.mark.parametrize("name", ["client", "server"])
+def test_every_package_is_locked_with_its_hashes(name):
+    locked = versions(IMAGES / f"{name}.lock")
+    assert requirements(f"{name}.txt") <= locked.keys()
+    run = versions(ROOT / "requirements.lock")
+    run |= {"tensorflow-cpu": run["tensorflow"]}
+    assert locked.items() <= run.items()  # the same versions as everywhere else
+    assert not {"tensorflow", "keras-tuner"} & locked.keys()
+
+
+def test_the_lock_to_run_is_a_part_of_the_lock_to_develop():
+    run, develop = (
+        versions(ROOT / name) for name in ("requirements.lock", "requirements-dev.lock")
+    )
+    assert run.items() <= develop.items()
+    assert {"setuptools", "pytest", "mypy"} <= develop.keys()
+    assert "setuptools" in run  # builds our own package, without isolation
+    assert not {"pytest", "mypy"} & run.keys()
+
+
+def versions(lock: Path) -> dict[str, str]:
+    """The version of each package of a lock, of which every file has a hash."""
+    found = {}
+    for entry in lock.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+        name, version = re.match(r"([a-z0-9._-]+)==(\S+)", entry).groups()
+        assert "--hash=sha256:" in entry, entry
+        found[name] = version
+    return found
 
 
 def test_the_trainer_image_installs_what_the_project_declares(tmp_path):
@@ -86,16 +113,18 @@ def test_every_image_runs_as_a_user_without_rights():
 
 def test_every_installation_is_held_to_the_lock():
     installs = re.findall(r"pip install (.*)", DOCKERFILE)
-    assert len(installs) == 6
-    for arguments in installs:
-        held = re.search(r"--constraint requirements(-tfx)?\.lock", arguments)
-        assert held or arguments == "--no-deps ."
+    assert len(installs) == 7
+    hashed = [found for found in installs if "--require-hashes" in found]
+    assert len(hashed) == 3
+    for arguments in set(installs) - set(hashed):
+        held = re.search(r"--constraint (requirements-tfx\.lock|installed\.txt)", arguments)
+        assert held or arguments in ("--no-deps .", "--no-deps --no-build-isolation .")
 
 
 def test_the_two_locks_hold_the_same_tensorflow_and_keras():
     locks = [(ROOT / name).read_text() for name in ("requirements.lock", "requirements-tfx.lock")]
     for package in ("tensorflow", "keras", "keras-tuner", "tensorflow-datasets"):
-        found = [re.findall(rf"^{package}==(\S+)", lock, re.MULTILINE) for lock in locks]
+        found = [re.findall(rf"^{package}==([^\s\\]+)", lock, re.MULTILINE) for lock in locks]
         assert len(found[0]) == 1, package
         assert found[0] == found[1], package
 
