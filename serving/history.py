@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from serving import permissions
+from serving import layout, permissions
 
 STABLE = "stable"
 CANARY = "canary"
@@ -156,6 +156,18 @@ def _ends_with_newline(path: Path) -> bool:
 def _parse(line: bytes) -> Event | None:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) else None
+    return event if isinstance(event, dict) and _is_whole(event) else None
+
+
+def _is_whole(event: Event) -> bool:
+    """Whether a line says what an event says, as far as anything reads it."""
+    version = event.get("version", 0)
+    texts = (event.get("event"), event.get("label") or "", event.get("removed", ""))
+    return (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(version, int)
+        and not isinstance(version, bool)
+        and 0 <= version <= layout.LARGEST
+    )

@@ -26,6 +26,8 @@ log = logging.getLogger("serving.requests")
 
 KEEP_DAYS = 30
 
+MOST_OF_NAME = 128  # characters of a name, which a caller may have made up
+
 
 class RequestLog:
     """Writes a sample of the requests through `write`, the logger "serving.requests" by default.
@@ -49,9 +51,9 @@ class RequestLog:
             "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
             "api": seen.api,
             "entrypoint": seen.entrypoint,
-            "model": seen.model,
+            "model": seen.model[:MOST_OF_NAME],
             "version": seen.version,
-            "signature": seen.signature,
+            "signature": seen.signature[:MOST_OF_NAME],
             "status": seen.status,
             "milliseconds": round(seen.seconds * 1e3, 3),
             "inputs": {name: _outline(array) for name, array in seen.inputs.items()},

@@ -33,6 +33,7 @@ from serving.seal import Signer
 STABLE = history.STABLE
 CANARY = history.CANARY
 CARD = "assets.extra/card.json"
+MADE_BY_HAND = 10**12  # versions are seconds since 1970: no clock gives one from here on
 Place = str | PathLike[str]
 log = logging.getLogger(__name__)
 
@@ -311,17 +312,17 @@ class Store:
             self.ledger.assign(name, labels)
 
     def _next(self, name: str) -> int:
-        past = [event.get("version", 0) for event in self.history(name)]  # deleted ones count too
-        version = max(
-            int(time.time()), *(number + 1 for number in [*past, *self.versions(name)]), 0
-        )
-        if version > layout.LARGEST:
-            raise StoreError(f"{name} has version {version - 1}, and no server takes a larger one")
-        return version
+        """A number above all that were published, deleted ones too, and all that could have been.
+
+        Others, such as 2^63-1, somebody made by hand: none would be left above them.
+        """
+        past = [event.get("version", 0) for event in self.history(name)]
+        known = [number for number in (*past, *self.versions(name)) if number < MADE_BY_HAND]
+        return max([int(time.time()), *(number + 1 for number in known)])
 
     def _retire(self, name: str, keep: int) -> list[int]:
-        needed = set(self.versions(name)[-max(keep, 1) :]) | self.ledger.served(name)
-        found = self.ledger.versions(name)
+        found = {v: p for v, p in self.ledger.versions(name).items() if v < MADE_BY_HAND}
+        needed = set(list(found)[-max(keep, 1) :]) | self.ledger.served(name)
         retired = [v for v in found if v not in needed and staging.remove(found[v])]
         for version in history.untold(self.history(name), self.versions(name), retired):
             self.ledger.append(name, "delete", version=version)

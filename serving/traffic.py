@@ -110,11 +110,21 @@ def _parse(line: bytes) -> Answers | None:
         moment = datetime.fromisoformat(entry["time"])
         version = int(entry["version"])
         model = str(entry["model"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    if class_ids.ndim != 1 or class_ids.shape != confidences.shape:
+    return _sensible(Answers(model, version, class_ids, confidences, moment))
+
+
+def _sensible(found: Answers) -> Answers | None:
+    """The answers, unless no server can have given them."""
+    ids, confidences = found.class_ids, found.confidences
+    if ids.ndim != 1 or ids.shape != confidences.shape or found.version < 0:
         return None
-    return Answers(model, version, class_ids, confidences, moment)
+    if found.moment is not None and found.moment.tzinfo is None:
+        return None
+    # Rounding lifts the sum of a softmax above 1 by as much as this; NaN is in no range.
+    fit = (ids >= 0) & (confidences >= 0) & (confidences <= 1.001)
+    return found if fit.all() else None
 
 
 def _records(path: Path) -> Iterator[Answers]:
@@ -142,10 +152,13 @@ def _read(response: Any, moment: datetime) -> Answers | None:
     outputs = response.outputs
     if "class_id" not in outputs or "probabilities" not in outputs:
         return None
-    class_ids = to_array(outputs["class_id"])
-    probabilities = to_array(outputs["probabilities"])
-    if probabilities.ndim != 2 or len(probabilities) != len(class_ids):
+    try:
+        class_ids = to_array(outputs["class_id"])
+        probabilities = to_array(outputs["probabilities"])
+    except ValueError:
+        return None
+    if probabilities.ndim != 2 or not probabilities.shape[1] or class_ids.dtype != np.int64:
         return None
     spec = response.model_spec
     confidences = probabilities.max(axis=1).astype(np.float64)
-    return Answers(spec.name, spec.version.value, class_ids, confidences, moment)
+    return _sensible(Answers(spec.name, spec.version.value, class_ids, confidences, moment))

@@ -161,11 +161,39 @@ def test_names_that_no_server_takes_for_a_version_are_in_nobody_s_way(
     assert put_in_service(store, "digits", export) == store.versions("digits")[-1]
 
 
-def test_a_version_that_no_server_takes_is_not_made(store: Store, export: Path):
-    put_in_service(store, "digits", export)
-    (store.root / "digits" / str(2**63 - 1)).mkdir()
-    with pytest.raises(StoreError, match="no server takes a larger one"):
-        store.publish("digits", export)
+def test_a_number_that_somebody_made_up_is_no_reason_to_stop_or_to_delete(
+    store: Store, export: Path
+):
+    first = put_in_service(store, "digits", export)
+    for number in (2**63 - 1, 10**15):
+        (store.root / "digits" / str(number)).mkdir()
+    second = put_in_service(store, "digits", export)
+    assert first < second < 10**12
+    assert store.retire("digits", keep=2) == []  # they take the place of none of ours
+    assert store.versions("digits") == [first, second, 10**15, 2**63 - 1]
+    assert store.live("digits") == second
+
+
+BROKEN = (
+    b"[" * 100_000,
+    b'{"event": 7, "version": 1}',
+    b'{"version": 1}',
+    b'{"event": "publish", "version": "x", "label": "stable"}',
+    b'{"event": "publish", "version": -1, "label": "stable"}',
+    b'{"event": "publish", "version": 99999999999999999999, "label": "stable"}',
+    b'{"event": "publish", "version": true, "label": ["stable"]}',
+    b'{"event": "promote", "version": 9223372036854775807, "label": "stable"}',
+    b"\xff\xfe\0",
+)
+
+
+@pytest.mark.parametrize("line", BROKEN, ids=range(len(BROKEN)))
+def test_a_broken_line_of_a_history_breaks_no_publish(store: Store, export: Path, line: bytes):
+    first = put_in_service(store, "digits", export)
+    with (store.root / "digits" / "history.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    second = put_in_service(store, "digits", export)
+    assert (store.live("digits"), store.rollback("digits")) == (second, first)
 
 
 def test_a_store_of_a_group_stays_one(store: Store, export: Path, group_umask: None):

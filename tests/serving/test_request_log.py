@@ -35,6 +35,41 @@ def test_the_request_log_takes_its_share(caplog: pytest.LogCaptureFixture):
         assert low <= len(caplog.records) <= high
 
 
+def test_a_name_that_a_caller_made_up_is_cut(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "serving.requests")
+    RequestLog(1.0).observe(seen()._replace(model="m" * 10_000, signature="s" * 10_000))
+    line = json.loads(caplog.records[0].message)
+    assert (line["model"], line["signature"]) == ("m" * 128, "s" * 128)
+
+
+def logged(class_id: Any = 1, confidence: Any = 0.5, zone: str = "+00:00", version: int = 1) -> str:
+    """A line of one answer."""
+    answers = {"class_id": [class_id], "confidence": [confidence]}
+    moment = f"2026-01-01T00:00:00{zone}"
+    return json.dumps({"answers": answers, "time": moment, "version": version, "model": "m"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        logged(confidence=float("nan")),
+        logged(confidence=2.5),
+        logged(class_id=-1),
+        logged(class_id=1e40),
+        logged(class_id=10**30),
+        logged(class_id="x"),
+        logged(zone=""),
+        logged(version=-1),
+        '{"answers": ' + "[" * 100_000,
+    ],
+    ids=["NaN", "above 1", "negative", "float", "huge", "text", "no zone", "version", "deep"],
+)
+def test_lines_that_no_server_wrote_are_passed_over(tmp_path: Path, line: str):
+    (tmp_path / "requests.jsonl").write_text(f"{line}\n{logged()}\n")
+    [found] = read(tmp_path)
+    assert (found.model, found.class_ids.tolist()) == ("m", [1])
+
+
 def test_the_request_log_holds_shapes_and_small_outputs(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "serving.requests")
     inputs = {"image_bytes": np.array([b"secret"], object)}
