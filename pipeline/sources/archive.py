@@ -3,6 +3,7 @@
 And whole: what is damaged is refused, where `tarfile` would end early and say nothing.
 """
 
+import errno
 import hashlib
 import io
 import logging
@@ -47,7 +48,7 @@ SAYS_MORE = (  # types of tar's headers that are about the next member, or all t
 )
 TAR_MODES = {b"\x1f\x8b": "r:gz", b"BZh": "r:bz2", b"\xfd7zXZ": "r:xz"}
 METHOD_NAMES = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
-DAMAGE = (  # what zipfile, tarfile and those below them raise
+DAMAGE = (  # what zipfile, tarfile and those below them raise; EINVAL for places before a file
     *(zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError),
     *(NotImplementedError, RuntimeError, OverflowError, UnicodeError, LookupError, struct.error),
 )
@@ -153,7 +154,7 @@ def _unpack_into(archive: Path, directory: Path) -> None:
             with tarfile.open(archive, _tar_mode(archive), tarinfo=Header) as tarred:
                 _write(archive, _checked(archive, _tar_members(tarred)), directory)
     except DAMAGE as problem:
-        if isinstance(problem, OSError) and problem.errno is not None:
+        if isinstance(problem, OSError) and problem.errno not in (None, errno.EINVAL):
             raise  # of a full disk, say: what is unpacked stays, and is gone on with
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
         raise ValueError(f"{archive} is no archive that can be unpacked: {reason}") from None

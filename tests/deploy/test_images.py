@@ -90,9 +90,9 @@ def versions(lock: Path) -> dict[str, str]:
     """The version of each package of a lock, of which every file has a hash."""
     found = {}
     for entry in lock.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
-        name, version = re.match(r"([a-z0-9._-]+)==(\S+)", entry).groups()
-        assert "--hash=sha256:" in entry, entry
-        found[name] = version
+        name, _, rest = entry.partition("==")
+        assert "--hash=sha256:" in rest, entry
+        found[name] = rest.split()[0]
     return found
 
 
