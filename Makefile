@@ -105,9 +105,11 @@ lock: venv-dev  ## resolve the locks anew from pyproject.toml, with the hashes o
 	    --override deploy/images/server-overrides.txt --output-file deploy/images/server.lock
 	$(LOCK) pyproject.toml --extra tfx --python-version 3.13 --output-file requirements-tfx.lock
 
-audit: venv  ## hold the locks against the advisories of PyPI; needs the network
+audit: venv  ## hold the packages against bandit, the locks against known advisories; needs the network
 	$(PYTHON) -m venv build/audit
-	build/audit/bin/pip install --quiet pip-audit
+	build/audit/bin/pip install --quiet pip-audit 'bandit[toml]'
+	build/audit/bin/bandit --quiet --configfile pyproject.toml --recursive \
+	    pipeline trainer tuning serving jobs
 	for lock in requirements.lock requirements-dev.lock deploy/images/server.lock; do \
 	    build/audit/bin/pip-audit --require-hashes --disable-pip --requirement $$lock || exit 1; done
 

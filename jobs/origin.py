@@ -51,7 +51,7 @@ def git_dirty() -> bool | None:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments],  # noqa: S607  # whichever the user has
+            ["git", *arguments],  # noqa: S607  # whichever the user has  # nosec B607
             capture_output=True,
             text=True,
             check=True,

@@ -115,7 +115,8 @@ def parser() -> argparse.ArgumentParser:
     ours.add_argument("--request_log_rate", type=float, help="share to log, 0 to 1")
     ours.add_argument("--drain_seconds", type=float, default=30.0, help="patience after SIGTERM")
     _add_switch(ours, "rest_api_ssl", help="TLS for REST as well, of the same --ssl_config_file")
-    everywhere = "0.0.0.0"  # noqa: S104  # as tensorflow_model_server, made for containers
+    # As tensorflow_model_server, which is made for containers.
+    everywhere = "0.0.0.0"  # noqa: S104  # nosec B104
     ours.add_argument("--listen_address", default=everywhere, help="of gRPC and REST")
     ours.add_argument(
         "--tokens", type=Path, help="who may call: lines of a name and a token's SHA-256"

@@ -18,7 +18,8 @@ from serving.settings import ServerSettings
 from serving.warmup import warm_up
 
 PRIVATE = "convoy-verified-"
-MEMORY = (Path("/dev/shm"),)  # noqa: S108  # in it, mkdtemp makes a directory of our own
+# In it, mkdtemp makes a directory of our own.
+MEMORY = (Path("/dev/shm"),)  # noqa: S108  # nosec B108
 
 
 class Loader:

@@ -11,7 +11,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from jobs.exits import ConfigError
 from jobs.tfx_config import TfxConfig
 
-PASSWORD = "CONVOY_METADATA_PASSWORD"  # noqa: S105  # the variable that has it
+PASSWORD = "CONVOY_METADATA_PASSWORD"  # noqa: S105  # the variable that has it  # nosec B105
 FILE = "metadata.db"
 
 

@@ -114,11 +114,12 @@ def project(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     )
     shutil.copy(ROOT / "docker-compose.yml", path)
     shutil.copytree(ROOT / "deploy" / "monitoring", path / "deploy" / "monitoring")
-    (path / "models").mkdir()
     (path / "job.toml").write_text(JOB)
     path.chmod(0o755)  # as a clone is; pytest makes it private
-    for entry in (path, path / "models"):
-        shutil.chown(entry, OWNER, OWNER)
+    for name in ("models", "data", "runs"):  # what training writes, as a clone has it
+        (path / name).mkdir()
+        shutil.chown(path / name, OWNER, OWNER)
+    shutil.chown(path, OWNER, OWNER)
     found = Project(path, engine, (free_port(), free_port()))
     yield found
     found.compose("down", "--volumes", "--remove-orphans")
