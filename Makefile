@@ -14,7 +14,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest -n $(TEST_WORKE
 FAST := not slow and not full and not gpu and not network and not docker
 SLOW := slow and not full and not gpu and not network and not docker
 
-.PHONY: help venv venv-dev demo check test test-slow test-full coverage coverage-report compose-test bench docs docs-record \
+.PHONY: help venv venv-dev demo check test test-slow test-gpu test-full coverage coverage-report compose-test bench docs docs-record \
     lock audit wire clean tfx-test tfserving-test
 
 help:  ## list the targets
@@ -52,6 +52,9 @@ test: venv-dev  ## what every change is held against, under 6 minutes on two cor
 
 test-slow: venv-dev  ## crash, load and multi-process tests, under 20 minutes
 	$(PYTEST) -m '$(SLOW)'
+
+test-gpu: venv-dev  ## steps, precisions and export on a GPU, for whoever has one
+	$(BIN)/pytest -m gpu -s tests/trainer/test_gpu.py
 
 test-full: venv-dev  ## everything: whole-zoo sweeps, containers, the simulated year
 	$(BIN)/pytest -m 'not gpu and not network'

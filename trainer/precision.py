@@ -31,8 +31,9 @@ def choose(precision: PrecisionName, count_cost: Callable[[], Cost]) -> tuple[st
     if precision != "auto":
         return precision, "set by the job"
     if gpus := tf.config.list_physical_devices("GPU"):
-        details = tf.config.experimental.get_device_details(gpus[0])
-        return for_gpu(details.get("compute_capability", (0, 0)))
+        details = map(tf.config.experimental.get_device_details, gpus)
+        # The weakest of them: they share each batch, and all wait for the slowest.
+        return for_gpu(min(found.get("compute_capability", (0, 0)) for found in details))
     if fast := FAST_BFLOAT16_FLAGS & cpu_flags():
         return for_cpu(", ".join(sorted(fast)), count_cost())
     return "float32", "no GPU, and this CPU has neither AVX512_BF16 nor AMX"
