@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -141,6 +142,33 @@ def test_what_was_read_is_what_is_copied_and_nothing_else(
     names = {p.relative_to(copy).as_posix(): p.read_bytes() for p in copy.rglob("*") if p.is_file()}
     assert names == {"saved_model.pb": b"graph", "variables/variables.index": b"w"}
     assert not os.path.samefile(copy / "saved_model.pb", path / "saved_model.pb")
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("mkfs.xfs"),
+    reason="a file system that shares blocks needs root and xfsprogs",
+)
+def test_where_blocks_can_be_shared_a_copy_takes_none(
+    shell: Shell, keys: tuple[Path, Path], tmp_path: Path
+):
+    disk, place = tmp_path / "disk", tmp_path / "mounted"
+    place.mkdir()
+    with disk.open("wb") as file:
+        file.truncate(400 << 20)
+    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", disk], check=True)
+    subprocess.run(["mount", "-o", "loop", disk, place], check=True)
+    try:
+        store = Store(place / "models", signer=seal.read_signer(keys[0]))
+        version = store.publish("digits", shell(weights=bytes(64 << 20)))
+        before = shutil.disk_usage(place).used
+        copy = place / "copy"
+        seal.read_verifier(keys[1]).verify(store.path("digits", version), "digits", version, copy)
+        assert shutil.disk_usage(place).used - before < 8 << 20
+        weights = copy / "variables" / "variables.index"
+        (store.path("digits", version) / "variables" / "variables.index").write_bytes(b"other")
+        assert weights.read_bytes() == bytes(64 << 20)
+    finally:
+        subprocess.run(["umount", place], check=True)
 
 
 def test_another_key_is_not_trusted_and_two_can_be(
