@@ -163,7 +163,7 @@ def _parse(line: bytes) -> Event | None:
 
 def _is_whole(event: Event) -> bool:
     """Whether a line says what an event says, as far as anything reads it."""
-    version = event.get("version", 0)
+    version = event.get("version")
     texts = (event.get("event"), event.get("label") or "", event.get("removed", ""))
     return (
         all(isinstance(text, str) for text in texts)

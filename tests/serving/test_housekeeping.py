@@ -178,6 +178,7 @@ BROKEN = (
     b"[" * 100_000,
     b'{"event": 7, "version": 1}',
     b'{"version": 1}',
+    b'{"event": "publish"}',
     b'{"event": "publish", "version": "x", "label": "stable"}',
     b'{"event": "publish", "version": -1, "label": "stable"}',
     b'{"event": "publish", "version": 99999999999999999999, "label": "stable"}',
